@@ -1,0 +1,155 @@
+//! The operations on many keys.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+use super::KeyValueStore;
+use super::single::unmet_without_condition;
+use crate::{
+    BatchError, DeleteRequest, Error, ErrorKind, Input, Key, Outcome, Result, SetOptions,
+    SetRequest,
+};
+
+impl<V: 'static> KeyValueStore<V> {
+    /// Gets many values, in the order asked; `None` for each missing key. The empty batch asks nothing.
+    ///
+    /// ```
+    /// # use kvstore_core::{KeyValueStore, Result};
+    /// # async fn example(store: KeyValueStore<String>) -> Result<()> {
+    /// let found: Vec<Option<String>> = store.get_many(["a", "b"]).await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// When an item fails: then [`BatchError`] has every item's result, each as [`get`](Self::get) answers.
+    pub async fn get_many<K: AsRef<str>>(
+        &self,
+        keys: impl IntoIterator<Item = K>,
+    ) -> Result<Vec<Option<V>>, BatchError<Option<V>>> {
+        let keys: Vec<K> = keys.into_iter().collect();
+        let checked: Vec<_> = keys.iter().map(|key| self.full_key(key.as_ref())).collect();
+        let sent: Vec<_> = checked
+            .iter()
+            .flatten()
+            .map(|full| self.request(full))
+            .collect();
+        let answers = match sent.is_empty() {
+            true => Vec::new(),
+            false => self.shared.provider.get_many(&sent).await,
+        };
+        let mut answers = complete(answers, sent.len()).into_iter();
+        drop(sent);
+        let result = |(key, checked): (&K, Result<Cow<'_, str>>)| {
+            let found = checked.and_then(|_| next(&mut answers));
+            let decoded =
+                found.and_then(|found| found.map(|stored| self.decode(stored)).transpose());
+            decoded.map_err(|error| self.fail(error, "get_many", Some(key.as_ref())))
+        };
+        let results = keys.iter().zip(checked).map(result).collect();
+        BatchError::new(results)
+    }
+
+    /// Stores many values, each with the same options. Of a key that comes twice the last value wins; both
+    /// have its result.
+    ///
+    /// # Errors
+    /// When an item fails: then [`BatchError`] has every item's result, each as [`set_with`](Self::set_with)
+    /// answers. The others are stored.
+    pub async fn set_many<'v, K: AsRef<str>, I: Into<Input<'v, V>>>(
+        &self,
+        items: impl IntoIterator<Item = (K, I)>,
+        options: SetOptions,
+    ) -> Result<(), BatchError<()>>
+    where
+        V: 'v,
+    {
+        let (keys, values): (Vec<K>, Vec<I>) = items.into_iter().unzip();
+        let prepared: Vec<_> = keys
+            .iter()
+            .zip(values)
+            .map(|(key, value)| {
+                let full = self.full_key(key.as_ref())?;
+                self.check_options(options, None)?;
+                Ok((full, self.encode(value.into())?))
+            })
+            .collect();
+        // Where each key comes last, so that no key is sent twice.
+        let mut sent: Vec<SetRequest<'_>> = Vec::with_capacity(prepared.len());
+        let mut place: HashMap<&str, usize> = HashMap::with_capacity(prepared.len());
+        for (full, value) in prepared.iter().flatten() {
+            let request = SetRequest::new(Key(full), self.shared.format, value.clone());
+            let request = request.with_expiry(options.expiry);
+            match place.entry(full) {
+                std::collections::hash_map::Entry::Occupied(first) => sent[*first.get()] = request,
+                std::collections::hash_map::Entry::Vacant(free) => {
+                    free.insert(sent.len());
+                    sent.push(request);
+                }
+            }
+        }
+        let answers = match sent.is_empty() {
+            true => Vec::new(),
+            false => self.shared.provider.set_many(&sent).await,
+        };
+        let answers = complete(answers, sent.len());
+        let result = |(key, prepared): (&K, &Result<(Cow<'_, str>, _)>)| {
+            let stored = match prepared {
+                Ok((full, _)) => applied(answers[place[&**full]].clone()),
+                Err(error) => Err(error.clone()),
+            };
+            stored.map_err(|error| self.fail(error, "set_many", Some(key.as_ref())))
+        };
+        let results = keys.iter().zip(&prepared).map(result).collect();
+        BatchError::new(results).map(drop)
+    }
+
+    /// Deletes many keys; missing ones are no errors.
+    ///
+    /// # Errors
+    /// When an item fails: then [`BatchError`] has every item's result. The others are deleted.
+    pub async fn delete_many<K: AsRef<str>>(
+        &self,
+        keys: impl IntoIterator<Item = K>,
+    ) -> Result<(), BatchError<()>> {
+        let keys: Vec<K> = keys.into_iter().collect();
+        let checked: Vec<_> = keys.iter().map(|key| self.full_key(key.as_ref())).collect();
+        let request = |full| DeleteRequest::new(Key(full));
+        let sent: Vec<_> = checked.iter().flatten().map(|full| request(full)).collect();
+        let answers = match sent.is_empty() {
+            true => Vec::new(),
+            false => self.shared.provider.delete_many(&sent).await,
+        };
+        let mut answers = complete(answers, sent.len()).into_iter();
+        drop(sent);
+        let result = |(key, checked): (&K, Result<Cow<'_, str>>)| {
+            let deleted = checked.and_then(|_| applied(next(&mut answers)));
+            deleted.map_err(|error| self.fail(error, "delete_many", Some(key.as_ref())))
+        };
+        let results = keys.iter().zip(checked).map(result).collect();
+        BatchError::new(results).map(drop)
+    }
+}
+
+/// The provider's answers, as many as there were requests: a provider that answers more or fewer cannot be
+/// matched with them.
+fn complete<T: Clone>(answers: Vec<Result<T>>, asked: usize) -> Vec<Result<T>> {
+    if answers.len() == asked {
+        return answers;
+    }
+    let message = format!("the provider answered {} of {asked} items", answers.len());
+    let error = Error::new(ErrorKind::Other, message).with_outcome_unknown();
+    vec![Err(error); asked]
+}
+
+fn next<T>(answers: &mut impl Iterator<Item = Result<T>>) -> Result<T> {
+    answers
+        .next()
+        .unwrap_or_else(|| Err(ErrorKind::Other.into()))
+}
+
+fn applied(outcome: Result<Outcome>) -> Result<()> {
+    match outcome? {
+        Outcome::Applied(_) => Ok(()),
+        Outcome::Unmet => Err(unmet_without_condition()),
+    }
+}
