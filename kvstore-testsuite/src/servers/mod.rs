@@ -1,0 +1,24 @@
+//! Real servers for tests (feature `servers`; Unix).
+//!
+//! A *shared* server is started by the first test of a run that asks for it, serves all the others,
+//! whichever process they run in, and is gone when the run is, however it ended. A run is the
+//! process that `KVSTORE_TEST_RUN` names by its id (`cargo xtask test` sets it), else nextest, else
+//! the test binary. Tests that stop, pause or reconfigure a server start one of their own.
+//!
+//! | variable | |
+//! |---|---|
+//! | `KVSTORE_TEST_REDIS_URL` | use this Redis as the shared one, as `redis://127.0.0.1:6379` |
+//! | `KVSTORE_TOOLS` | the folder where `cargo xtask servers` puts programs, `~/.cache/kvstore-tools` if not set |
+//! | `KVSTORE_TEST_RUN` | the process that shared servers live as long as |
+//! | `KVSTORE_TEST_REPORT` | a file to which a line is added for every server that a test process used |
+
+mod certificates;
+#[cfg(feature = "containers")]
+mod container;
+mod program;
+mod redis;
+mod resp;
+mod run;
+
+pub use redis::{Redis, RedisServer};
+pub use resp::Reply;
