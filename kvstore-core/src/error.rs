@@ -182,7 +182,7 @@ impl Error {
         self.0.key.as_deref()
     }
 
-    /// The operation that failed, as its method is called: `get`, `set_many`, `connect`, ….
+    /// The operation that failed: `connect`, or as its method is called (`set` for `set_with` too).
     pub fn operation(&self) -> Option<&'static str> {
         self.0.operation
     }

@@ -39,7 +39,8 @@ use crate::{
 /// A dropped future leaves the store usable, and the key as before or as after.
 ///
 /// ```
-/// /// use kvstore_core::{KeyValueStore, Provider, Result, SetOptions};
+/// use std::time::Duration;
+/// use kvstore_core::{KeyValueStore, Provider, Result, SetOptions};
 /// use serde::{Deserialize, Serialize};
 ///
 /// #[derive(Serialize, Deserialize)]

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use super::KeyValueStore;
 use super::single::unmet_without_condition;
@@ -64,42 +65,42 @@ impl<V: 'static> KeyValueStore<V> {
         V: 'v,
     {
         let (keys, values): (Vec<K>, Vec<I>) = items.into_iter().unzip();
-        let prepared: Vec<_> = keys
-            .iter()
-            .zip(values)
-            .map(|(key, value)| {
-                let full = self.full_key(key.as_ref())?;
+        let checked: Vec<_> = keys.iter().map(|key| self.full_key(key.as_ref())).collect();
+        let mut sent: Vec<SetRequest<'_>> = Vec::with_capacity(keys.len());
+        // Where each key stands in what is sent, so that none is sent twice.
+        let mut known: HashMap<&str, usize> = HashMap::with_capacity(keys.len());
+        let mut places: Vec<Result<usize>> = Vec::with_capacity(keys.len());
+        for (full, value) in checked.iter().zip(values) {
+            let request = full.as_ref().map_err(Error::clone).and_then(|full| {
                 self.check_options(options, None)?;
-                Ok((full, self.encode(value.into())?))
-            })
-            .collect();
-        // Where each key comes last, so that no key is sent twice.
-        let mut sent: Vec<SetRequest<'_>> = Vec::with_capacity(prepared.len());
-        let mut place: HashMap<&str, usize> = HashMap::with_capacity(prepared.len());
-        for (full, value) in prepared.iter().flatten() {
-            let request = SetRequest::new(Key(full), self.shared.format, value.clone());
-            let request = request.with_expiry(options.expiry);
-            match place.entry(full) {
-                std::collections::hash_map::Entry::Occupied(first) => sent[*first.get()] = request,
-                std::collections::hash_map::Entry::Vacant(free) => {
-                    free.insert(sent.len());
-                    sent.push(request);
-                }
-            }
+                let value = self.encode(value.into())?;
+                let request = SetRequest::new(Key(full), self.shared.format, value);
+                Ok(request.with_expiry(options.expiry))
+            });
+            places.push(
+                request.map(|request| match known.entry(request.key.as_str()) {
+                    Entry::Occupied(place) => {
+                        sent[*place.get()] = request;
+                        *place.get()
+                    }
+                    Entry::Vacant(free) => {
+                        let place = *free.insert(sent.len());
+                        sent.push(request);
+                        place
+                    }
+                }),
+            );
         }
         let answers = match sent.is_empty() {
             true => Vec::new(),
             false => self.shared.provider.set_many(&sent).await,
         };
         let answers = complete(answers, sent.len());
-        let result = |(key, prepared): (&K, &Result<(Cow<'_, str>, _)>)| {
-            let stored = match prepared {
-                Ok((full, _)) => applied(answers[place[&**full]].clone()),
-                Err(error) => Err(error.clone()),
-            };
+        let result = |(key, place): (&K, Result<usize>)| {
+            let stored = place.and_then(|place| applied(answers[place].clone()));
             stored.map_err(|error| self.fail(error, "set_many", Some(key.as_ref())))
         };
-        let results = keys.iter().zip(&prepared).map(result).collect();
+        let results = keys.iter().zip(places).map(result).collect();
         BatchError::new(results).map(drop)
     }
 
