@@ -1,0 +1,7 @@
+//! The cases pass with a provider that keeps the contract, whatever it claims.
+
+mod reference;
+
+mod full {
+    kvstore_testsuite::conformance!(async || super::reference::fixture(super::reference::full()));
+}
