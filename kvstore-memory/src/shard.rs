@@ -105,13 +105,15 @@ impl Shard {
             Expiry::Keep => live().and_then(|entry| entry.deadline),
             expiry => deadline(expiry)?,
         };
-        let (key, replaced) = match found {
+        let entry = match found {
             Some(entry) => {
-                let replaced = entry.deadline.map(|deadline| (deadline, entry.version));
+                if let Some(old) = entry.deadline {
+                    self.deadlines.remove(&(old, entry.version));
+                }
                 entry.value = write.value;
                 entry.version = version;
                 entry.deadline = deadline;
-                (Arc::clone(&entry.key), replaced)
+                entry
             }
             None => {
                 let entry = Entry {
@@ -120,16 +122,13 @@ impl Shard {
                     version,
                     deadline,
                 };
-                let shared = Arc::clone(&entry.key);
                 let rehash = |entry: &Entry| self.hasher.hash_one(&*entry.key);
-                self.entries.insert_unique(key.hash, entry, rehash);
-                (shared, None)
+                let inserted = self.entries.insert_unique(key.hash, entry, rehash);
+                inserted.into_mut()
             }
         };
-        if let Some(replaced) = replaced {
-            self.deadlines.remove(&replaced);
-        }
         if let Some(deadline) = deadline {
+            let key = Arc::clone(&entry.key);
             self.deadlines.insert((deadline, version), key);
         }
         Ok(Outcome::Applied(Some(version.into())))
