@@ -17,8 +17,10 @@ mod certificates;
 mod container;
 mod program;
 mod redis;
+mod redis_server;
 mod resp;
 mod run;
 
-pub use redis::{Redis, RedisServer};
+pub use redis::Redis;
+pub use redis_server::RedisServer;
 pub use resp::Reply;

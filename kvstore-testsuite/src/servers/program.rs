@@ -146,9 +146,14 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
-        self.end();
-        // What is left is a few files in the folder for such files; no reason to fail a test.
-        let _ = fs::remove_dir_all(&self.lifetime.remove);
+        if self.lifetime.folder == self.lifetime.run {
+            self.end();
+            // What is left is a few files in the folder for such files; no reason to fail a test.
+            let _ = fs::remove_dir_all(self.folder());
+        } else {
+            // It was to be shared, and did not start: the run's folder is for the guard to remove.
+            self.stop();
+        }
     }
 }
 
@@ -162,7 +167,7 @@ pub(crate) fn spawn(lifetime: &Lifetime, container: Option<&str>, command: &[OsS
     Command::new("sh")
         .args(["-c", include_str!("guard.sh"), "kvstore-test-guard"])
         .arg(lifetime.process.to_string())
-        .args([&lifetime.remove, &lifetime.folder])
+        .args([&lifetime.run, &lifetime.folder])
         .arg(container.unwrap_or_default())
         .args(command)
         // Out of reach of what ends the tests: Ctrl-C, a test runner's time limit.

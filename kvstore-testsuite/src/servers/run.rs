@@ -12,9 +12,9 @@ use std::{env, process};
 pub(crate) struct Lifetime {
     /// The process to watch.
     pub(crate) process: u32,
-    /// What goes when that process is gone.
-    pub(crate) remove: PathBuf,
-    /// The server's own folder, `remove` or a folder in it.
+    /// The folder of the run, which goes when that process is gone.
+    pub(crate) run: PathBuf,
+    /// The server's own folder: in that of the run, or the same for a server of a test's own.
     pub(crate) folder: PathBuf,
 }
 
@@ -26,7 +26,7 @@ impl Lifetime {
         let folder = new_folder(&prefix);
         Self {
             process,
-            remove: folder.clone(),
+            run: folder.clone(),
             folder,
         }
     }
@@ -93,7 +93,7 @@ impl Run {
         let folder = new_folder(&self.folder.join(format!("{name}-{}", process::id())));
         let lifetime = Lifetime {
             process: self.process,
-            remove: self.folder.clone(),
+            run: self.folder.clone(),
             folder,
         };
         let (started, text) = start(lifetime);
