@@ -7,6 +7,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+use crate::faulty::{Faults, Faulty};
+
 /// What a case is run on: a provider on a root of its own, where no key is yet.
 ///
 /// A root is made by the server's means (a prefix, path, collection or database of the provider's
@@ -68,6 +70,12 @@ impl Fixture {
     /// The text store of the second client.
     pub(crate) fn other_text(&self) -> KeyValueStore<String> {
         KeyValueStore::text(Arc::clone(self.other()))
+    }
+
+    /// The same with one client, whose calls are counted.
+    pub(crate) fn counted(&self) -> (Self, Faults) {
+        let (counted, faults) = Faulty::new(Arc::clone(&self.provider));
+        (Self::new(counted), faults)
     }
 
     /// As many text stores as there are tasks, of the two clients in turn.

@@ -98,7 +98,7 @@ pub(crate) fn near_keys() -> Vec<String> {
 }
 
 /// Values of a strategy, at random.
-pub(crate) fn generated<S: Strategy>(count: usize, strategy: &S) -> Vec<S::Value> {
+pub(crate) fn generated<S: Strategy>(count: usize, strategy: S) -> Vec<S::Value> {
     let mut runner = TestRunner::default();
     let mut value = |_| strategy.new_tree(&mut runner).map(|tree| tree.current());
     // A strategy that filters nothing always has a value.

@@ -6,6 +6,7 @@ mod list;
 mod case;
 mod cases;
 mod check;
+mod faulty;
 mod fixture;
 mod generate;
 mod lease;
@@ -17,6 +18,7 @@ pub mod servers;
 #[doc(hidden)]
 pub use case::run_as_test;
 pub use case::{Case, Failure, cases};
+pub use faulty::{Faults, Faulty};
 pub use fixture::{Fixture, unique_root};
 
 /// Makes one `#[test]` of each case, from an async function that makes a [`Fixture`].

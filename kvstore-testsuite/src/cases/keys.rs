@@ -36,7 +36,7 @@ pub(crate) async fn k1_any_text_is_a_key(f: Fixture) -> Checked {
 }
 
 pub(crate) async fn k1_generated_keys_are_keys(f: Fixture) -> Checked {
-    let keys: BTreeSet<String> = generated(400, &generate::key()).into_iter().collect();
+    let keys: BTreeSet<String> = generated(400, generate::key()).into_iter().collect();
     let keys: Vec<String> = keys.into_iter().collect();
     round_trip(&f.text(), &keys).await
 }
@@ -99,7 +99,7 @@ pub(crate) async fn k2_listings_name_keys_exactly(f: Fixture) -> Checked {
     }
     let mut keys: BTreeSet<String> = near_keys().into_iter().collect();
     keys.extend(odd_keys());
-    keys.extend(generated(200, &generate::key()));
+    keys.extend(generated(200, generate::key()));
     store
         .set_many(keys.iter().map(|key| (key, "value")), SetOptions::new())
         .await?;

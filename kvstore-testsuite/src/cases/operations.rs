@@ -176,6 +176,7 @@ pub(crate) async fn o5_has_agrees_with_get_as_a_key_expires(f: Fixture) -> Check
             break;
         }
         ensure!(!lease.is_over(), "has and get find an expired key");
+        sleep(Duration::from_millis(1)).await;
     }
     lease.watch(&store, "key").await
 }
@@ -264,7 +265,7 @@ pub(crate) async fn o6_a_dropped_future_leaves_the_store_usable(f: Fixture) -> C
 
 /// Polls a future some times, or for some microseconds, and drops it.
 async fn drop_midway(future: impl Future, round: u32) {
-    if round % 2 == 0 {
+    if round.is_multiple_of(2) {
         let span = Duration::from_micros(u64::from(round) * 40);
         drop(timeout(span, future).await);
         return;

@@ -1,0 +1,489 @@
+//! Values: V1, and the types that take part in it.
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+
+use kvstore_core::{Bytes, Condition, ErrorKind, KeyValueStore, SetOptions};
+use proptest::prelude::*;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use crate::Fixture;
+use crate::check::{Checked, ensure, ensure_eq, fails, items_fail};
+use crate::generate::{self, MEMBERS, generated};
+
+/// Sets values of which some may be refused, and checks that each comes back exactly or was refused.
+async fn come_back<V: Clone + Debug + 'static>(
+    store: &KeyValueStore<V>,
+    values: &[V],
+    same: impl Fn(&V, &V) -> bool,
+    may_be_refused: impl Fn(&V) -> bool,
+) -> Checked {
+    let keys: Vec<String> = (0..values.len())
+        .map(|index| format!("value {index}"))
+        .collect();
+    let items = keys.iter().zip(values.iter().cloned());
+    let set = store.set_many(items, SetOptions::new()).await;
+    let results = match set {
+        Ok(()) => vec![Ok(()); values.len()],
+        Err(batch) => batch.into_results(),
+    };
+    let found = store.get_many(&keys).await?;
+    for ((value, set), found) in values.iter().zip(results).zip(found) {
+        match (set, found) {
+            (Ok(()), Some(found)) => ensure!(
+                same(value, &found),
+                "another value came back: set {value:?}, found {found:?}"
+            ),
+            (Ok(()), None) => ensure!(false, "set and then missing: {value:?}"),
+            (Err(error), found) => {
+                let refused = error.kind() == ErrorKind::InvalidValue;
+                ensure!(
+                    refused && may_be_refused(value),
+                    "set failed: {error:?}, of {value:?}"
+                );
+                ensure!(found.is_none(), "refused and stored: {value:?}");
+            }
+        }
+    }
+    // The single calls, with some of them.
+    for value in values
+        .iter()
+        .step_by(values.len() / 20 + 1)
+        .filter(|value| !may_be_refused(value))
+    {
+        store.set("single", value).await?;
+        let found = store.get("single").await?;
+        ensure!(
+            found.as_ref().is_some_and(|found| same(value, found)),
+            "set {value:?}, found {found:?}"
+        );
+        let entry = store.get_entry("single").await?.map(|entry| entry.value);
+        ensure!(
+            entry.as_ref().is_some_and(|found| same(value, found)),
+            "set {value:?}, found {entry:?} by get_entry"
+        );
+        if store.capabilities().take {
+            let taken = store.take("single").await?;
+            ensure!(
+                taken.as_ref().is_some_and(|found| same(value, found)),
+                "set {value:?}, took {taken:?}"
+            );
+        }
+    }
+    Ok(())
+}
+
+pub(crate) async fn v1_any_bytes_come_back(f: Fixture) -> Checked {
+    let mut values = vec![Bytes::new(), Bytes::from((0..=255).collect::<Vec<u8>>())];
+    values.extend((0..=255).map(|byte| Bytes::from(vec![byte])));
+    let odd = [
+        &b"\xff\xfe"[..],
+        b"\xc3\x28",
+        b"\r\n",
+        b"null",
+        b"{}",
+        b"\"a\"",
+        b"a\r\nb\0c",
+        b"$a",
+        b" a ",
+    ];
+    values.extend(odd.map(Bytes::from_static));
+    values.push(Bytes::from(vec![0xff; 10_000]));
+    values.extend(
+        generated(100, generate::bytes())
+            .into_iter()
+            .map(Bytes::from),
+    );
+    come_back(&f.bytes(), &values, Bytes::eq, |_| false).await
+}
+
+pub(crate) async fn v1_any_text_comes_back(f: Fixture) -> Checked {
+    let odd = [
+        "",
+        " ",
+        " a ",
+        "\0",
+        "a\0b",
+        "\0\0",
+        "\n",
+        "a\r\nb\n",
+        "\t",
+        "\u{1b}",
+        "\u{7f}",
+        "\"",
+        "\\",
+        "\\u0000",
+        "null",
+        "{}",
+        "123456789012345678901234567890",
+        "1e400",
+        "é",
+        "e\u{301}",
+        "\u{feff}a",
+        "\u{fffd}",
+        "\u{ffff}",
+        "\u{10ffff}",
+        "🦀",
+        "\u{2028}",
+        "$set",
+        "$a.b",
+        "=",
+        "YQ==",
+    ];
+    let mut values: Vec<String> = odd.map(str::to_owned).to_vec();
+    values.push("long ".repeat(2000));
+    values.extend(generated(200, generate::text()));
+    come_back(&f.text(), &values, String::eq, |_| false).await
+}
+
+pub(crate) async fn v1_any_json_object_comes_back(f: Fixture) -> Checked {
+    let mut values = Vec::new();
+    let mut add = |value: Value| values.extend(value.as_object().cloned());
+    add(json!({}));
+    add(json!({"a": null, "b": [], "c": {}, "d": [null], "e": {"": {}}, "f": [[], [{}]]}));
+    add(json!({"value": {"value": 1}, "expires_at": "2000-01-01T00:00:00.000Z", "version": 1}));
+    add(json!({"$oid": "0123456789abcdef01234567"}));
+    add(
+        json!({"a": {"$date": {"$numberLong": "0"}}, "b": {"$numberLong": "1"}, "c": {"$binary": "x"}}),
+    );
+    add(json!({"date": "2000-01-01T00:00:00Z", "number": "12", "text": "\0é🦀\u{2028}"}));
+    for name in MEMBERS {
+        add(json!({*name: 1}));
+        add(json!({"outer": {*name: {*name: null}}, "list": [{*name: "text"}]}));
+    }
+    for number in numbers() {
+        add(json!({"number": number, "list": [number]}));
+    }
+    values.extend(generated(150, generate::object()));
+    let same_object = |a: &Map<_, _>, b: &Map<_, _>| members_are_same(a, b);
+    let may_be_refused = |object: &Map<_, _>| !is_ordinary(&Value::Object(object.clone()));
+    come_back(&f.json(), &values, same_object, may_be_refused).await
+}
+
+/// Numbers at the edges of what some form holds.
+fn numbers() -> Vec<Value> {
+    let mut numbers: Vec<Value> = Vec::new();
+    let mut edges = vec![
+        0u64,
+        1,
+        u64::MAX,
+        1 << 63,
+        (1 << 63) - 1,
+        1 << 53,
+        (1 << 53) + 1,
+        1 << 32,
+        1 << 31,
+        255,
+    ];
+    edges.extend([
+        10_000_000_000_000_000_000,
+        u64::MAX - 1,
+        (1 << 63) + 1,
+        9_007_199_254_740_993,
+    ]);
+    numbers.extend(edges.iter().map(|number| Value::from(*number)));
+    let signed = edges
+        .iter()
+        .map(|number| number.cast_signed().wrapping_neg());
+    numbers.extend(signed.map(Value::from));
+    let floats = [
+        0.0,
+        -0.0,
+        0.1,
+        1.0,
+        -1.5,
+        0.1 + 0.2,
+        1e16,
+        1e21,
+        1e22,
+        1e-7,
+        5e-324,
+        f64::MIN_POSITIVE,
+        f64::MAX,
+        f64::MIN,
+        f64::EPSILON,
+        9_007_199_254_740_992.0,
+        18_446_744_073_709_551_616.0,
+        1.797_693_134_862_315_5e308,
+    ];
+    numbers.extend(floats.map(Value::from));
+    numbers
+}
+
+/// Whether two objects are exactly the same: a number of another kind, or minus zero, is another.
+fn members_are_same(a: &Map<String, Value>, b: &Map<String, Value>) -> bool {
+    let same_member =
+        |(name, value): (&String, &Value)| b.get(name).is_some_and(|other| is_same(value, other));
+    a.len() == b.len() && a.iter().all(same_member)
+}
+
+fn is_same(a: &Value, b: &Value) -> bool {
+    match (a, b) {
+        (Value::Object(a), Value::Object(b)) => members_are_same(a, b),
+        (Value::Array(a), Value::Array(b)) => {
+            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| is_same(a, b))
+        }
+        (Value::Number(a), Value::Number(b)) => a.to_string() == b.to_string(),
+        _ => a == b,
+    }
+}
+
+/// Whether any native form holds a value exactly; what is not ordinary may be refused.
+fn is_ordinary(value: &Value) -> bool {
+    match value {
+        Value::Object(members) => members
+            .iter()
+            .all(|(name, value)| !name.contains('\0') && is_ordinary(value)),
+        Value::Array(items) => items.iter().all(is_ordinary),
+        Value::Number(number) => match number.as_i64() {
+            Some(integer) => integer.unsigned_abs() <= 1 << 53,
+            // A whole float may come back as an integer.
+            None => number
+                .as_f64()
+                .is_some_and(|float| !number.is_u64() && float.fract() != 0.0),
+        },
+        _ => true,
+    }
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+enum Shape {
+    Unit,
+    Newtype(u64),
+    Tuple(i8, String),
+    Struct { side: Option<f64>, name: String },
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+enum Untagged {
+    Whole(u64),
+    Negative(i64),
+    Float(f64),
+    Text(String),
+    List(Vec<Untagged>),
+    Members(BTreeMap<String, Untagged>),
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(tag = "kind")]
+enum Tagged {
+    Empty,
+    Full { count: u64, inner: Box<Flattened> },
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Flattened {
+    id: u64,
+    none: Option<String>,
+    #[serde(flatten)]
+    rest: BTreeMap<String, Value>,
+}
+
+/// Any values of one type; equal is what `Debug` prints alike, which for floats is to the bit.
+async fn models<T>(f: &Fixture, values: impl IntoIterator<Item = T>) -> Checked
+where
+    T: Clone + Debug + Serialize + DeserializeOwned + 'static,
+{
+    let values: Vec<T> = values.into_iter().collect();
+    let same = |a: &T, b: &T| format!("{a:?}") == format!("{b:?}");
+    let may_be_refused =
+        |value: &T| serde_json::to_value(value).is_ok_and(|value| !is_ordinary(&value));
+    come_back(&f.model(), &values, same, may_be_refused).await
+}
+
+pub(crate) async fn v1_any_model_comes_back(f: Fixture) -> Checked {
+    models(&f, [true, false]).await?;
+    models(&f, ["", "text", "null", "\0", "{}"].map(str::to_owned)).await?;
+    models(&f, ['a', '\0', '🦀']).await?;
+    models(&f, [vec![], vec![None, Some(0)], vec![Some(-1); 100]]).await?;
+    models(&f, [Some(1), Some(0)]).await?;
+    models(&f, [(1u8, "a".to_owned(), [1.5, -0.0])]).await?;
+    models(
+        &f,
+        [
+            Value::from("text"),
+            json!([null]),
+            json!(false),
+            json!({"a": null}),
+        ],
+    )
+    .await?;
+    let text = "text".to_owned();
+    let shapes = [
+        Shape::Unit,
+        Shape::Newtype(7),
+        Shape::Tuple(-1, text.clone()),
+        Shape::Struct {
+            side: Some(0.1),
+            name: String::new(),
+        },
+        Shape::Struct {
+            side: None,
+            name: text.clone(),
+        },
+    ];
+    models(&f, shapes).await?;
+    let leaves = || {
+        vec![
+            Untagged::Whole(7),
+            Untagged::Negative(-7),
+            Untagged::Float(0.5),
+            Untagged::Text(String::new()),
+        ]
+    };
+    let nested = Untagged::List(leaves());
+    models(
+        &f,
+        leaves().into_iter().chain([
+            nested.clone(),
+            Untagged::Members([(text.clone(), nested)].into()),
+        ]),
+    )
+    .await?;
+    let rest = [
+        ("more".to_owned(), json!([1, null, 0.5])),
+        (text.clone(), json!({})),
+    ];
+    let flattened = Flattened {
+        id: 7,
+        none: None,
+        rest: rest.into(),
+    };
+    models(&f, [flattened.clone()]).await?;
+    models(
+        &f,
+        [
+            Tagged::Empty,
+            Tagged::Full {
+                count: 1,
+                inner: Box::new(flattened),
+            },
+        ],
+    )
+    .await?;
+    models(&f, [BTreeMap::from([(1, "one".to_owned()), (-1, text)])]).await?;
+    models(&f, generated(100, generate::object())).await
+}
+
+pub(crate) async fn v1_numbers_are_exact(f: Fixture) -> Checked {
+    let edges = [
+        0,
+        1,
+        u64::MAX,
+        u64::MAX - 1,
+        1 << 63,
+        (1 << 63) - 1,
+        (1 << 53) + 1,
+    ];
+    models(&f, edges.into_iter().chain(generated(100, any::<u64>()))).await?;
+    let edges = [0, -1, i64::MIN, i64::MIN + 1, i64::MAX, -(1 << 53) - 1];
+    models(&f, edges.into_iter().chain(generated(100, any::<i64>()))).await?;
+    models(&f, generated(200, generate::float())).await?;
+    models(
+        &f,
+        [0.0, -0.0, f64::MAX, f64::MIN_POSITIVE, 5e-324, 0.1, 1e16],
+    )
+    .await?;
+    models(&f, [0.1f32, -0.0, f32::MAX, f32::MIN_POSITIVE]).await?;
+    models(&f, numbers()).await
+}
+
+pub(crate) async fn v1_what_is_not_exact_is_invalid(f: Fixture) -> Checked {
+    for float in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+        refused(&f, &1.5, &float).await?;
+        refused(&f, &vec![Some(1.5)], &vec![None, Some(1.5), Some(float)]).await?;
+        refused(&f, &Some(1.5f32), &Some(float as f32)).await?;
+    }
+    for integer in [u128::MAX, u128::from(u64::MAX) + 1] {
+        let store = f.model::<u128>();
+        store.set("integer", 7).await?;
+        match store.set("integer", integer).await {
+            Ok(()) => ensure_eq!(
+                store.get("integer").await?,
+                Some(integer),
+                "an integer beyond 64 bits"
+            ),
+            refused => {
+                fails(
+                    refused,
+                    ErrorKind::InvalidValue,
+                    "an integer beyond 64 bits",
+                )?;
+                ensure_eq!(
+                    store.get("integer").await?,
+                    Some(7),
+                    "the value after one beyond 64 bits was refused"
+                );
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Checks that each way to set a value refuses it, and that the old value stays.
+pub(super) async fn refused<T>(f: &Fixture, old: &T, bad: &T) -> Checked
+where
+    T: Clone + Debug + Serialize + DeserializeOwned + 'static,
+{
+    let (store, invalid) = (f.model::<T>(), ErrorKind::InvalidValue);
+    let what = format!("the value {bad:?}");
+    store
+        .set_many([("key", old), ("good", old)], SetOptions::new())
+        .await?;
+    let (counted, faults) = f.counted();
+    let refusing = counted.model::<T>();
+    fails(refusing.set("key", bad).await, invalid, &what)?;
+    if f.capabilities().if_present {
+        let set = refusing.set_if("key", bad, Condition::Present, SetOptions::new());
+        fails(set.await, invalid, &what)?;
+    }
+    ensure_eq!(
+        faults.calls(),
+        0,
+        "the number of calls that the provider got, with {what}"
+    );
+    let items = [("good", old), ("key", bad), ("other", old)];
+    items_fail(
+        store.set_many(items, SetOptions::new()).await,
+        &[(1, "key", invalid)],
+        &what,
+    )?;
+    let found = store.get_many(["key", "good", "other"]).await?;
+    let expected = vec![Some(old); 3];
+    ensure_eq!(
+        format!("{found:?}"),
+        format!("{expected:?}"),
+        "the old value, and those beside it, after {what} was refused"
+    );
+    store.delete("other").await?;
+    Ok(())
+}
+
+pub(crate) async fn v1_a_hundred_levels_work_and_more_are_invalid(f: Fixture) -> Checked {
+    let nested = |levels: usize| (1..levels).fold(json!([]), |inner, _| json!([inner]));
+    let objects = |levels: usize| (1..levels).fold(json!({}), |inner, _| json!({"a": inner}));
+    for value in [nested(99), nested(100), objects(100)] {
+        models(&f, [value.clone()]).await?;
+        for deeper in [nested(101), objects(101), nested(500)] {
+            refused(&f, &value, &deeper).await?;
+        }
+    }
+    let (json, object) = (f.json(), |levels| {
+        objects(levels).as_object().cloned().unwrap_or_default()
+    });
+    json.set("object", object(100)).await?;
+    fails(
+        json.set("object", object(101)).await,
+        ErrorKind::InvalidValue,
+        "an object nested 101 deep",
+    )?;
+    ensure_eq!(
+        json.get("object").await?,
+        Some(object(100)),
+        "the object after a deeper one was refused"
+    );
+    Ok(())
+}
