@@ -1,0 +1,188 @@
+//! Every check of the workspace, in the order of what fails soonest.
+
+use std::process::Command;
+use std::{fs, process};
+
+use crate::report::{Report, run};
+use crate::servers;
+use crate::workspace::{Member, Workspace, cargo};
+
+/// How many crates the core may bring into a program, itself included.
+const CORE_CRATES: usize = 30;
+
+/// Runs the checks; the error is the first that failed.
+pub(crate) fn run_all() -> Result<(), String> {
+    let workspace = Workspace::read()?;
+    let used = workspace.target.join("kvstore-test-report");
+    let test = |args: &[&str]| {
+        let mut command = cargo();
+        command.arg("test").args(args);
+        // One server for all the test programs, until this process ends.
+        command.env("KVSTORE_TEST_RUN", process::id().to_string());
+        command.env("KVSTORE_TEST_REPORT", &used);
+        command
+    };
+    let mut report = Report::default();
+
+    let installed = report.step("Servers", servers::install)?;
+    for line in &installed {
+        println!("{line}");
+    }
+    fs::create_dir_all(&workspace.target)
+        .and_then(|()| fs::write(&used, ""))
+        .map_err(|e| format!("{}: {e}", used.display()))?;
+
+    report.step("Format", || run(cargo().args(["fmt", "--all", "--check"])))?;
+    report.step("Lints", || {
+        run(&mut clippy(&[
+            "--workspace",
+            "--all-targets",
+            "--all-features",
+        ]))
+    })?;
+    report.step("Documentation", || {
+        let args = ["doc", "--no-deps", "--workspace", "--all-features"];
+        run(cargo().args(args).env("RUSTDOCFLAGS", "-D warnings"))
+    })?;
+    report.step("Tests", || {
+        run(&mut test(&["--workspace", "--all-features"]))
+    })?;
+    report.step("Tests with other features of serde_json", || {
+        // A program that switches them on does so for every crate in it.
+        let features = "serde_json/arbitrary_precision,serde_json/preserve_order";
+        let packages = ["kvstore-core", "kvstore-memory", "kvstore-redis"];
+        let packages = packages.iter().flat_map(|name| ["--package", name]);
+        run(test(&["--features", features]).args(packages))
+    })?;
+    report.step("Each feature alone", || {
+        for args in feature_sets(&workspace.members) {
+            println!("{}", args.join(" "));
+            run(&mut clippy(&args))?;
+        }
+        Ok(())
+    })?;
+    report.step("Dependencies of the core", core_crates)?;
+    report.step(
+        "Packages",
+        || run(cargo().args(package(&workspace.members))),
+    )?;
+
+    let used = fs::read_to_string(&used).map_err(|e| format!("{}: {e}", used.display()))?;
+    println!("{}", report.summary(&installed, &used));
+    Ok(())
+}
+
+fn clippy(args: &[&str]) -> Command {
+    let mut command = cargo();
+    command
+        .arg("clippy")
+        .args(args)
+        .args(["--", "-D", "warnings"]);
+    command
+}
+
+/// For each crate that is published, what to check it with alone: no feature, and each of its own.
+/// With the others in one build, it may use what they switched on.
+fn feature_sets(members: &[Member]) -> Vec<Vec<&str>> {
+    let mut sets = Vec::new();
+    for member in members.iter().filter(|member| member.public) {
+        let alone = ["--package", &member.name, "--no-default-features"];
+        sets.push(alone.to_vec());
+        let features = member.features.iter();
+        sets.extend(features.map(|feature| [&alone[..], &["--features", feature]].concat()));
+    }
+    sets
+}
+
+fn core_crates() -> Result<(), String> {
+    let args = [
+        "tree",
+        "--package",
+        "kvstore-core",
+        "--edges",
+        "normal,build",
+        "--prefix",
+        "none",
+    ];
+    let output = cargo()
+        .args(args)
+        .output()
+        .map_err(|e| format!("cargo tree: {e}"))?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let count = crates(&text);
+    println!("{count} crates, itself included");
+    match count {
+        0 => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
+        1..CORE_CRATES => Ok(()),
+        _ => Err(format!(
+            "{text}\nkvstore-core is to bring in fewer than {CORE_CRATES}"
+        )),
+    }
+}
+
+/// How many crates a tree without indentation names; `(*)` is after those it named before.
+fn crates(tree: &str) -> usize {
+    let name = |line: &str| line.trim_end_matches(" (*)").to_owned();
+    let names = tree.lines().filter(|line| !line.is_empty()).map(name);
+    names.collect::<std::collections::BTreeSet<_>>().len()
+}
+
+/// Packs each crate that is published, and builds it from what was packed: nothing is missing.
+fn package(members: &[Member]) -> Vec<&str> {
+    let mut args = vec!["package", "--workspace", "--allow-dirty", "--quiet"];
+    for member in members.iter().filter(|member| !member.public) {
+        args.extend(["--exclude", &member.name]);
+    }
+    args
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn members() -> [Member; 2] {
+        let features = vec!["x".to_owned(), "y".to_owned()];
+        let a = Member {
+            name: "a".to_owned(),
+            features: features.clone(),
+            public: true,
+        };
+        [
+            a,
+            Member {
+                name: "b".to_owned(),
+                features,
+                public: false,
+            },
+        ]
+    }
+
+    #[test]
+    fn each_feature_is_checked_alone() {
+        let members = members();
+        let sets: Vec<_> = feature_sets(&members)
+            .iter()
+            .map(|args| args.join(" "))
+            .collect();
+        let expected = [
+            "--package a --no-default-features",
+            "--package a --no-default-features --features x",
+            "--package a --no-default-features --features y",
+        ];
+        assert_eq!(sets, expected);
+    }
+
+    #[test]
+    fn what_is_not_published_is_not_packed() {
+        assert!(package(&members()).ends_with(&["--exclude", "b"]));
+    }
+
+    #[test]
+    fn crates_are_counted_once() {
+        assert_eq!(
+            crates("a v1\nb v1\nc v1 (proc-macro)\nb v1 (*)\nc v1 (proc-macro) (*)\n"),
+            3
+        );
+        assert_eq!(crates(""), 0);
+    }
+}
