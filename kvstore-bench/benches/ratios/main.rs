@@ -4,6 +4,7 @@
 
 mod measure;
 mod memory;
+mod redis;
 
 use std::io;
 
@@ -18,7 +19,7 @@ fn main() -> io::Result<()> {
         .filter(|argument| !argument.starts_with('-'))
         .collect();
     let bench = Bench::new(measure)?;
-    let groups: [(&str, fn(&Bench)); 1] = [("memory", memory::run)];
+    let groups: [(&str, fn(&Bench)); 2] = [("memory", memory::run), ("redis", redis::run)];
     for (name, run) in groups {
         if asked.is_empty() || asked.iter().any(|asked| *asked == name) {
             run(&bench);
