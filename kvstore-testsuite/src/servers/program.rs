@@ -208,3 +208,72 @@ fn free_port() -> u16 {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use super::*;
+
+    fn shell(script: &str) -> Vec<OsString> {
+        ["sh", "-c", script].map(OsString::from).into()
+    }
+
+    #[test]
+    fn taken_ports_are_tried_again_and_not_for_ever() {
+        for taken in [1, 4, 5] {
+            let attempts = Cell::new(0);
+            let mut program = Program::new(Lifetime::of_this_process("ports"));
+            let folder = program.folder().to_owned();
+            let start = AssertUnwindSafe(|| {
+                let command = |_: &Path, _: [u16; 2]| {
+                    attempts.set(attempts.get() + 1);
+                    shell(if attempts.get() > taken {
+                        "echo; exec sleep 60"
+                    } else {
+                        "echo Address already in use; exit 1"
+                    })
+                };
+                let log = folder.join("log");
+                program.start(command, |_, _| fs::read(&log).is_ok_and(|log| log == b"\n"))
+            });
+            let started = catch_unwind(start);
+            assert_eq!(started.is_ok(), taken < 5);
+            assert_eq!(attempts.get(), (taken + 1).min(5));
+        }
+    }
+
+    #[test]
+    fn ports_are_not_those_that_clients_get() {
+        for _ in 0..100 {
+            assert!((10_000..32_000).contains(&free_port()));
+        }
+    }
+
+    #[test]
+    fn a_server_that_was_to_be_shared_and_did_not_start_leaves_its_folder_to_the_guard() {
+        let run = Lifetime::of_this_process("run");
+        let mut watched = Command::new("sleep").arg("60").spawn().unwrap();
+        let folder = run.folder.join("server");
+        fs::create_dir(&folder).unwrap();
+        fs::write(run.folder.join("server.lock"), "").unwrap();
+        let lifetime = Lifetime {
+            process: watched.id(),
+            run: run.folder.clone(),
+            folder,
+        };
+        drop(Program::new(lifetime));
+        assert!(run.folder.exists());
+        watched.kill().unwrap();
+        watched.wait().unwrap();
+        let start = Instant::now();
+        while run.folder.exists() {
+            assert!(
+                start.elapsed() < START,
+                "the folder of the run is still there"
+            );
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+}

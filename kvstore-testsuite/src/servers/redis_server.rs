@@ -257,3 +257,35 @@ fn command(
     line.extend(options.iter().map(OsString::from));
     line
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use super::*;
+
+    #[test]
+    fn a_redis_that_was_quicker_to_take_a_port_is_not_mistaken_for_the_own() {
+        let other = RedisServer::start();
+        let mut program = Program::new(Lifetime::of_this_process("redis"));
+        certificates::write(program.folder());
+        let tried = RefCell::new(Vec::new());
+        program.start(
+            |folder, [port, tls_port]| {
+                let taken = tried.borrow().is_empty();
+                let port = if taken { other.address().port() } else { port };
+                tried.borrow_mut().push(port);
+                command(&installed(), folder, [port, tls_port], &[])
+            },
+            |program, _: [u16; 2]| {
+                answers(&started(tried.borrow()[tried.borrow().len() - 1]), program)
+            },
+        );
+        let tried = tried.into_inner();
+        assert_eq!(tried.len(), 2);
+        assert_ne!(
+            started(tried[1]).info("process_id"),
+            other.info("process_id")
+        );
+    }
+}
