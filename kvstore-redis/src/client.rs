@@ -223,7 +223,8 @@ impl Call<'_> {
             max_attempts: Some(if writes { 1 } else { 3 }),
             ..Options::default()
         };
-        let run = command.run(client.fred.with_options(&options));
+        // fred's futures have 7 KB: in a box of their own, those around them are small.
+        let run = Box::pin(command.run(client.fred.with_options(&options)));
         let answer = if writes {
             Insistent::new(run, &client.runtime).await
         } else {
@@ -295,9 +296,9 @@ struct Insistent<F: Future<Output: Send> + Send + 'static> {
 }
 
 impl<F: Future<Output: Send> + Send + 'static> Insistent<F> {
-    fn new(future: F, runtime: &Handle) -> Self {
+    fn new(future: Pin<Box<F>>, runtime: &Handle) -> Self {
         Self {
-            future: Some(Box::pin(future)),
+            future: Some(future),
             runtime: runtime.clone(),
         }
     }

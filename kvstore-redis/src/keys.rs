@@ -50,6 +50,8 @@ pub(crate) fn list(
             }
         }
     })
+    // Asked again after its end, it says so again.
+    .fuse()
     .boxed()
 }
 

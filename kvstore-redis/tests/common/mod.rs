@@ -1,0 +1,67 @@
+//! What several of these tests use.
+#![allow(dead_code, reason = "each test program uses some of it")]
+
+use std::error::Error as _;
+use std::future::Future;
+use std::time::{Duration, Instant};
+
+use kvstore_core::{Error, ErrorKind};
+
+/// The rights that the README says are needed.
+pub const RIGHTS: &str =
+    "+get +set +del +exists +getdel +pexpire +persist +pttl +eval +evalsha +ping";
+
+/// Far beyond every deadline in these tests: what takes longer hangs.
+pub const HANGS: Duration = Duration::from_secs(30);
+
+/// Waits, and fails the test when it takes so long that it must hang.
+pub async fn ends<T>(what: &str, future: impl Future<Output = T>) -> T {
+    let Ok(answer) = tokio::time::timeout(HANGS, future).await else {
+        panic!("{what} hangs");
+    };
+    answer
+}
+
+/// Asks again until it succeeds, as a caller does who is told that an error is retryable.
+#[track_caller]
+pub fn recovers<T, F: Future<Output = Result<T, Error>>>(
+    what: &'static str,
+    mut ask: impl FnMut() -> F,
+) -> impl Future<Output = T> {
+    let start = Instant::now();
+    async move {
+        loop {
+            match ends(what, ask()).await {
+                Ok(answer) => return answer,
+                Err(error) if error.is_retryable() && start.elapsed() < HANGS => {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+                Err(error) => panic!(
+                    "{what} does not succeed again: {error:?}, {:?}",
+                    error.source()
+                ),
+            }
+        }
+    }
+}
+
+/// Fails unless it is an error of this kind; gives the error.
+#[track_caller]
+pub fn failed<T>(result: Result<T, Error>, kind: ErrorKind, what: &str) -> Error {
+    let Err(error) = result else {
+        panic!("{what} succeeds; it must fail as {kind:?}")
+    };
+    assert_eq!(error.kind(), kind, "{what}: {error:?}");
+    error
+}
+
+/// Everything that a program may log of an error.
+pub fn printed(error: &Error) -> String {
+    let mut all = format!("{error} {error:?} {error:#?}");
+    let mut source = error.source();
+    while let Some(error) = source {
+        all += &format!(" {error} {error:?}");
+        source = error.source();
+    }
+    all
+}

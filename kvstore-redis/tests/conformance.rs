@@ -1,0 +1,63 @@
+//! The contract, by all the ways there are to a server.
+
+use kvstore_redis::{RedisConfig, RedisProvider};
+use kvstore_testsuite::servers::{Redis, RedisServer};
+use kvstore_testsuite::{Fixture, unique_root};
+
+mod common;
+
+async fn fixture(config: RedisConfig) -> Fixture {
+    let config = config.prefix(unique_root());
+    let first = RedisProvider::connect(config.clone()).await.unwrap();
+    Fixture::new(first).with_other(RedisProvider::connect(config).await.unwrap())
+}
+
+mod plain {
+    use super::*;
+    kvstore_testsuite::conformance!(|| fixture(Redis::shared().url().parse().unwrap()));
+}
+
+mod tls {
+    use super::*;
+    async fn connect() -> Fixture {
+        let server = RedisServer::shared();
+        let config: RedisConfig = server.tls_url().parse().unwrap();
+        let config = config.ca(server.ca_path());
+        fixture(config.client_cert(server.client_cert_path(), server.client_key_path())).await
+    }
+    kvstore_testsuite::conformance!(connect);
+}
+
+mod unix_socket {
+    use super::*;
+    kvstore_testsuite::conformance!(|| fixture(RedisConfig::unix(
+        RedisServer::shared().unix_socket()
+    )));
+}
+
+/// The rights that the README lists, and no others.
+mod least_rights {
+    use super::*;
+    async fn connect() -> Fixture {
+        let server = RedisServer::shared();
+        let (user, prefix) = (unique_root(), unique_root());
+        let keys = format!("~{prefix}*");
+        let mut command = vec![
+            "ACL",
+            "SETUSER",
+            &user,
+            "on",
+            ">secret",
+            "resetkeys",
+            &keys,
+            "-@all",
+        ];
+        command.extend(common::RIGHTS.split(' ').chain(["+scan"]));
+        server.command(&command);
+        let config: RedisConfig = server.url().parse().unwrap();
+        let config = config.username(user).password("secret").prefix(prefix);
+        let first = RedisProvider::connect(config.clone()).await.unwrap();
+        Fixture::new(first).with_other(RedisProvider::connect(config).await.unwrap())
+    }
+    kvstore_testsuite::conformance!(connect);
+}
