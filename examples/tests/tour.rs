@@ -1,0 +1,123 @@
+//! The tour, taken as a reader takes it: by `cargo run --example tour`, and judged by what it prints.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use kvstore_testsuite::servers::{Redis, RedisServer, Reply};
+
+fn tour(arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO"));
+    command.args(["run", "--quiet", "--example", "tour", "--"]);
+    command.args(arguments);
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent();
+    command.current_dir(root.expect("the examples are in the workspace's folder"));
+    command.output().expect("cargo runs")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).expect("the tour prints UTF-8")
+}
+
+/// What a tour prints that everything went well on, wherever it was taken.
+fn succeeds(output: &Output) -> String {
+    let (printed, errors) = (text(&output.stdout), text(&output.stderr));
+    assert!(output.status.success(), "{printed}\n{errors}");
+    for outcome in [
+        "equal to what was set",
+        "a missing key: None",
+        "a package as a number: Decode error",
+        "stored in one call",
+        "read back in one call",
+        "kvstore-core ",
+        "kvstore-memory ",
+        "Apache-2.0",
+        "may live for an hour now",
+        "is gone after",
+        "2 of the three are left",
+        "64 tasks create the same key at once: task ",
+        "63 were refused",
+        "8 tasks count to 200",
+        "64 tasks redeem a one-time token: 1 has it, 63 have nothing",
+    ] {
+        assert!(printed.contains(outcome), "no `{outcome}` in:\n{printed}");
+    }
+    let packages = number(&printed, " packages from `cargo metadata`");
+    assert!(packages > 20, "{printed}");
+    assert_eq!(number(&printed, " in all"), packages, "{printed}");
+    // All packages twice, two that have not expired, a lock and a counter.
+    assert_eq!(
+        number(&printed, " keys, 0 left"),
+        2 * packages + 4,
+        "{printed}"
+    );
+    assert_eq!(printed.matches(" a second").count(), 6, "{printed}");
+    printed
+}
+
+/// The number that stands before a text.
+fn number(printed: &str, text: &str) -> usize {
+    let (before, _) = printed.split_once(text).expect("the text is there");
+    let number = before.rsplit(|c: char| !c.is_ascii_digit()).next();
+    number
+        .unwrap_or_default()
+        .parse()
+        .expect("a number stands before it")
+}
+
+#[test]
+fn in_memory() {
+    let printed = succeeds(&tour(&[]));
+    assert!(printed.trim_start().starts_with("memory "), "{printed}");
+    assert!(
+        printed.contains("warning"),
+        "it tells that nothing is kept: {printed}"
+    );
+}
+
+#[test]
+fn on_redis_and_nothing_is_left_there() {
+    let redis = Redis::shared();
+    let printed = succeeds(&tour(&[redis.url()]));
+    assert!(!printed.trim_start().starts_with("memory"), "{printed}");
+    let (_, name) = printed
+        .split_once("all begin with `")
+        .expect("it names its namespace");
+    let name = name.split('`').next().unwrap_or_default();
+    assert!(name.starts_with("tour-") && name.ends_with(':'), "{name}");
+    assert_eq!(
+        redis.command(&["KEYS", &format!("{name}*")]),
+        Reply::List(Vec::new())
+    );
+}
+
+/// What a tour says that fails.
+fn fails(arguments: &[&str]) -> String {
+    let output = tour(arguments);
+    let errors = text(&output.stderr);
+    assert!(!output.status.success(), "{arguments:?}: {errors}");
+    errors
+}
+
+#[test]
+fn mistakes_are_told_and_secrets_are_not() {
+    assert!(fails(&["nonsense"]).contains("the URL has no scheme"));
+    assert!(fails(&["memory://somewhere"]).contains("the URL has a host"));
+    assert!(fails(&["--help"]).contains("usage: cargo run --example tour [URL]"));
+    assert!(fails(&["memory:", "memory:"]).contains("usage"));
+    let errors = fails(&["redis://:hunter2@127.0.0.1/nonsense"]);
+    assert!(
+        errors.contains("tour: redis") && !errors.contains("hunter2"),
+        "{errors}"
+    );
+}
+
+#[test]
+fn a_server_that_is_down_is_told() {
+    let mut server = RedisServer::start();
+    let url = server.url().to_owned();
+    server.stop();
+    let errors = fails(&[&url]);
+    assert!(errors.contains("tour: redis connect"), "{errors}");
+    let address = url.trim_start_matches("redis://");
+    assert!(errors.contains(address), "{errors}");
+}
