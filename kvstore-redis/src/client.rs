@@ -36,12 +36,12 @@ use tokio::time::{sleep, timeout};
 use crate::RedisConfig;
 use crate::command::{Command, Reply};
 use crate::config::Address;
-use crate::error::{Failure, connecting};
+use crate::error::{Endpoint, Failure, connecting};
 
 /// A connection that is made again whenever it is lost.
 pub(crate) struct Client {
     fred: fred::clients::Client,
-    address: String,
+    server: Endpoint,
     timeout: Duration,
     max_pending: usize,
     permits: Semaphore,
@@ -59,7 +59,7 @@ impl Client {
         let task = fred
             .init()
             .await
-            .map_err(|error| connecting(error, &config.address.to_string()))?;
+            .map_err(|error| connecting(error, &endpoint(config)))?;
         Ok(Self::new(config, fred, errors, Handle::current(), task))
     }
 
@@ -87,7 +87,7 @@ impl Client {
             .abort_handle();
         Arc::new(Self {
             fred,
-            address: config.address.to_string(),
+            server: endpoint(config),
             timeout: config.timeout,
             max_pending: config.max_pending,
             permits: Semaphore::new(config.max_pending),
@@ -134,7 +134,7 @@ impl Client {
             let refused = self
                 .errors()
                 .read()
-                .map(|error| connecting(error, &self.address));
+                .map(|error| connecting(error, &self.server));
             match refused {
                 // Waiting does not help against a wrong password.
                 Some(error) if !error.is_retryable() => return Err(error),
@@ -142,7 +142,7 @@ impl Client {
                 None if left.is_zero() => {
                     let message = format!(
                         "no connection to {} within {:?}",
-                        self.address, self.timeout
+                        self.server.address, self.timeout
                     );
                     return Err(Error::new(ErrorKind::Unavailable, message));
                 }
@@ -322,6 +322,13 @@ impl<F: Future<Output: Send> + Send + 'static> Drop for Insistent<F> {
         if let Some(future) = self.future.take() {
             self.runtime.spawn(future);
         }
+    }
+}
+
+fn endpoint(config: &RedisConfig) -> Endpoint {
+    Endpoint {
+        address: config.address.clone(),
+        tls: config.tls,
     }
 }
 

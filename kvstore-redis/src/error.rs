@@ -6,6 +6,8 @@ use std::time::Duration;
 use fred::error::{Error as FredError, ErrorKind as FredKind};
 use kvstore_core::{Error, ErrorKind};
 
+use crate::config::Address;
+
 /// Why a command failed.
 #[derive(Clone, Debug)]
 pub(crate) enum Failure {
@@ -197,8 +199,17 @@ fn sentence(code: &str) -> Option<(ErrorKind, &'static str)> {
     })
 }
 
+pub(crate) const CLOSES: &str = "it closes the connection; where it speaks TLS, use `rediss://`";
+
+/// Where a connection goes, for messages.
+#[derive(Clone)]
+pub(crate) struct Endpoint {
+    pub(crate) address: Address,
+    pub(crate) tls: bool,
+}
+
 /// Why there is no connection to the server.
-pub(crate) fn connecting(error: FredError, address: &str) -> Error {
+pub(crate) fn connecting(error: FredError, server: &Endpoint) -> Error {
     if is_refusal(&error) {
         return Refusal::new(&error, false).into();
     }
@@ -218,12 +229,25 @@ pub(crate) fn connecting(error: FredError, address: &str) -> Error {
             ErrorKind::InvalidConfig,
             "no TLS could be agreed on; is TLS spoken at that port?",
         )
+    } else if !server.tls
+        && (said("ConnectionReset") || said("BrokenPipe") || said("Connection closed"))
+    {
+        (ErrorKind::Unavailable, CLOSES)
+    } else if *error.kind() == FredKind::Timeout && server.tls {
+        (
+            ErrorKind::Unavailable,
+            "it does not answer; is TLS spoken at that port?",
+        )
     } else if *error.kind() == FredKind::Timeout {
         (ErrorKind::Unavailable, "it does not answer")
     } else {
         (ErrorKind::Unavailable, "it cannot be reached")
     };
-    Error::new(kind, format!("no connection to {address}: {message}")).with_source(error)
+    Error::new(
+        kind,
+        format!("no connection to {}: {message}", server.address),
+    )
+    .with_source(error)
 }
 
 /// Whether the server said it, and not the driver: the server begins with a code in capitals.

@@ -10,7 +10,7 @@ use crate::RedisConfig;
 use crate::client::Call;
 use crate::command::{Command, Only, Reply, Ttl};
 use crate::config::Address;
-use crate::error::Failure;
+use crate::error::{CLOSES, Failure};
 use crate::provider::not_understood;
 use crate::script::GET_ENTRY;
 
@@ -54,13 +54,20 @@ pub(crate) async fn check(call: &Call<'_>, prefix: &str) -> Result<()> {
     for (name, answer) in answers {
         let Err(failure) = answer else { continue };
         match (failure.code(), &failure) {
-            // `… no permissions to access one of the keys used as arguments`: the command is allowed.
-            ("NOPERM", Failure::Refused(refusal)) if refusal.to_string().contains("key") => {
-                no_key = Some(failure)
+            // `… no permissions to access one of the keys …`, and not `… to run the 'get' command`.
+            ("NOPERM", Failure::Refused(refusal))
+                if !refusal.to_string().contains("to run the") =>
+            {
+                no_key = Some(failure);
             }
             ("NOPERM", _) => lacking.push(format!("+{name}")),
             // States that come and go, while reading and deleting may work; and the script is not known.
             ("OOM" | "MISCONF" | "NOREPLICAS" | "NOSCRIPT", _) => {}
+            (_, Failure::Lost(error)) if error.kind() == ErrorKind::Unavailable => {
+                let message =
+                    "the server closes the connection; where it speaks TLS, use `rediss://`";
+                return Err(Error::new(ErrorKind::Unavailable, message).with_source(error.clone()));
+            }
             _ => return Err(failure.into()),
         }
     }

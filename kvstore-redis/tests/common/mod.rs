@@ -1,5 +1,9 @@
 //! What several of these tests use.
-#![allow(dead_code, reason = "each test program uses some of it")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "each test program uses some of it"
+)]
 
 use std::error::Error as _;
 use std::future::Future;
