@@ -393,3 +393,32 @@ fn build(config: &RedisConfig, fail_fast: bool) -> Result<fred::clients::Client>
         Some(policy),
     ))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kvstore_core::Bytes;
+    use kvstore_testsuite::servers::RedisServer;
+
+    #[tokio::test]
+    async fn a_connections_task_that_ends_is_started_again() {
+        let server = RedisServer::start();
+        let config: RedisConfig = server.url().parse().unwrap();
+        let fred = build(&config, true).unwrap();
+        let errors = LastError::of(&fred);
+        let task = fred.init().await.unwrap();
+        let end = task.abort_handle();
+        let client = Client::new(&config, fred, errors, Handle::current(), task);
+        let get = async || {
+            let get = Command::Get(Bytes::from_static(b"key"));
+            client.call().unwrap().send(get).await
+        };
+        assert!(matches!(get().await, Ok(Reply::Nil)));
+        end.abort();
+        let start = Instant::now();
+        while get().await.is_err() {
+            assert!(start.elapsed() < Duration::from_secs(30), "it is not");
+            sleep(Duration::from_millis(10)).await;
+        }
+    }
+}

@@ -199,8 +199,6 @@ fn sentence(code: &str) -> Option<(ErrorKind, &'static str)> {
     })
 }
 
-pub(crate) const CLOSES: &str = "it closes the connection; where it speaks TLS, use `rediss://`";
-
 /// Where a connection goes, for messages.
 #[derive(Clone)]
 pub(crate) struct Endpoint {
@@ -232,7 +230,10 @@ pub(crate) fn connecting(error: FredError, server: &Endpoint) -> Error {
     } else if !server.tls
         && (said("ConnectionReset") || said("BrokenPipe") || said("Connection closed"))
     {
-        (ErrorKind::Unavailable, CLOSES)
+        (
+            ErrorKind::Unavailable,
+            "it closes the connection; where it speaks TLS, use `rediss://`",
+        )
     } else if *error.kind() == FredKind::Timeout && server.tls {
         (
             ErrorKind::Unavailable,

@@ -10,7 +10,7 @@ use crate::RedisConfig;
 use crate::client::Call;
 use crate::command::{Command, Only, Reply, Ttl};
 use crate::config::Address;
-use crate::error::{CLOSES, Failure};
+use crate::error::Failure;
 use crate::provider::not_understood;
 use crate::script::GET_ENTRY;
 
