@@ -2,10 +2,11 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use futures_core::Stream;
 use kvstore_core::{ErrorKind, Result};
+use tokio::task::coop::poll_proceed;
 
 use crate::map::SHARDS;
 use crate::provider::Shared;
@@ -24,7 +25,9 @@ pub(crate) struct Keys {
 impl Stream for Keys {
     type Item = Result<String>;
 
-    fn poll_next(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        // As the calls do, so that a long listing lets other tasks run.
+        ready!(poll_proceed(context)).made_progress();
         let this = self.get_mut();
         loop {
             if this.shard == SHARDS && this.found.as_slice().is_empty() {

@@ -1,6 +1,7 @@
 //! What is this provider's own, beyond the contract.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use kvstore_core::{
@@ -217,6 +218,46 @@ async fn writers_of_all_kinds_at_once_leave_what_they_should() -> Result<()> {
         assert!(found.insert(key?), "a key was named twice");
     }
     assert_eq!(found.len(), 8 * 5000);
+    Ok(())
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_task_of_nothing_but_calls_lets_others_run() -> Result<()> {
+    let store = KeyValueStore::text(MemoryProvider::new());
+    for key in 0..1000 {
+        store.set(&key.to_string(), "value").await?;
+    }
+    for call in 0..8 {
+        let done = Arc::new(AtomicBool::new(false));
+        // On one thread: these would run for ever, were it not for the other task.
+        let (store, ended) = (store.clone(), Arc::clone(&done));
+        let busy = tokio::spawn(async move {
+            while !ended.load(Ordering::Relaxed) {
+                match call {
+                    0 => drop(store.get("1").await?),
+                    1 => store.set("1", "value").await?,
+                    2 => store.delete("1").await?,
+                    3 => drop(store.get_entry("1").await?),
+                    4 => drop(store.get_many(["1", "2"]).await?),
+                    5 => drop(store.take("1").await?),
+                    6 => drop(store.has("1").await?),
+                    _ => {
+                        let mut keys = store.keys("");
+                        while let Some(key) = keys.next().await {
+                            if ended.load(Ordering::Relaxed) {
+                                break;
+                            }
+                            key?;
+                        }
+                    }
+                }
+            }
+            Ok::<_, Error>(())
+        });
+        tokio::task::yield_now().await;
+        done.store(true, Ordering::Relaxed);
+        busy.await.unwrap()?;
+    }
     Ok(())
 }
 
