@@ -7,20 +7,21 @@
 //!   until its deadline, after which fred does not send it any more.
 //! - A pipeline of fred's is sent later even after its deadline. So batches are single commands at once,
 //!   which fred writes together.
-//! - fred notices a connection that swallows everything only while nobody uses it. So when a call runs out
-//!   of time, a `PING` is sent after it, and when that is not answered either, there is a new connection.
-//! - fred's task may end. Then it is started again.
+//! - fred notices a connection that swallows everything only while nobody uses it, and is stuck with one
+//!   that takes no more bytes. So when a call runs out of time, a `PING` is sent after it, and when that is
+//!   not answered either, the connection's task is ended.
+//! - When fred's task has ended, for whatever reason, there is a new client of fred's: started again, the
+//!   old one miscounts its queue, and then waits for ever before it writes.
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use fred::error::Error as FredError;
+use fred::clients::Client as Fred;
+use fred::error::{Error as FredError, ErrorKind as FredKind};
 use fred::interfaces::{ClientLike as _, EventInterface as _};
 use fred::types::config::{
     Config, ConnectionConfig, Options, PerformanceConfig, ReconnectPolicy, Server, ServerConfig,
@@ -36,66 +37,84 @@ use tokio::time::{sleep, timeout};
 use crate::RedisConfig;
 use crate::command::{Command, Reply};
 use crate::config::Address;
-use crate::error::{Endpoint, Failure, connecting};
+use crate::error::{Failure, connecting};
 
 /// A connection that is made again whenever it is lost.
 pub(crate) struct Client {
-    fred: fred::clients::Client,
-    server: Endpoint,
-    timeout: Duration,
-    max_pending: usize,
-    permits: Semaphore,
+    current: RwLock<Current>,
     errors: Mutex<LastError>,
+    config: RedisConfig,
+    permits: Semaphore,
     probing: AtomicBool,
     runtime: Handle,
     supervisor: AbortHandle,
 }
 
+/// The client of fred's that is used now, and the end of its task.
+#[derive(Clone)]
+struct Current {
+    fred: Fred,
+    end: AbortHandle,
+}
+
+impl Current {
+    fn is_connected(&self) -> bool {
+        // When its task was ended, fred still says that it is connected.
+        self.fred.is_connected() && !self.end.is_finished()
+    }
+}
+
 impl Client {
     /// Connects, and fails when that fails.
-    pub(crate) async fn connect(config: &RedisConfig) -> Result<Arc<Self>> {
-        let fred = build(config, true)?;
-        let errors = LastError::of(&fred);
+    pub(crate) async fn connect(config: RedisConfig) -> Result<Arc<Self>> {
+        let fred = build(&config, true)?;
         let task = fred
             .init()
             .await
-            .map_err(|error| connecting(error, &endpoint(config)))?;
-        Ok(Self::new(config, fred, errors, Handle::current(), task))
+            .map_err(|error| connecting(error, &config))?;
+        Ok(Self::new(config, fred, Handle::current(), task))
     }
 
     /// Begins to connect, and goes on until that succeeds.
-    pub(crate) fn lazy(config: &RedisConfig) -> Result<Arc<Self>> {
+    pub(crate) fn lazy(config: RedisConfig) -> Result<Arc<Self>> {
         let runtime = Handle::try_current().map_err(|source| {
             let message =
                 "a lazy provider connects in the background: make it where a tokio runtime runs";
             Error::new(ErrorKind::InvalidConfig, message).with_source(source)
         })?;
-        let fred = build(config, false)?;
-        let (errors, task) = (LastError::of(&fred), fred.connect());
-        Ok(Self::new(config, fred, errors, runtime, task))
+        let fred = build(&config, false)?;
+        let task = fred.connect();
+        Ok(Self::new(config, fred, runtime, task))
     }
 
-    fn new(
-        config: &RedisConfig,
-        fred: fred::clients::Client,
-        errors: LastError,
-        runtime: Handle,
-        task: Task,
-    ) -> Arc<Self> {
-        let supervisor = runtime
-            .spawn(supervise(fred.clone(), AbortOnDrop(task)))
-            .abort_handle();
-        Arc::new(Self {
-            fred,
-            server: endpoint(config),
-            timeout: config.timeout,
-            max_pending: config.max_pending,
+    fn new(config: RedisConfig, fred: Fred, runtime: Handle, task: Task) -> Arc<Self> {
+        Arc::new_cyclic(|client| Self {
+            errors: Mutex::new(LastError::of(&fred)),
+            current: RwLock::new(Current {
+                fred,
+                end: task.abort_handle(),
+            }),
             permits: Semaphore::new(config.max_pending),
-            errors: Mutex::new(errors),
+            config,
             probing: AtomicBool::new(false),
+            supervisor: runtime
+                .spawn(supervise(client.clone(), AbortOnDrop(task)))
+                .abort_handle(),
             runtime,
-            supervisor,
         })
+    }
+
+    pub(crate) fn config(&self) -> &RedisConfig {
+        &self.config
+    }
+
+    fn current(&self) -> Current {
+        let current = self.current.read();
+        current.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn errors(&self) -> MutexGuard<'_, LastError> {
+        self.errors.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Begins a call: its deadline runs from here, over all of its commands.
@@ -104,13 +123,13 @@ impl Client {
             Ok(permit) => Ok(Call {
                 client: self,
                 _permit: permit,
-                deadline: Instant::now() + self.timeout,
+                deadline: Instant::now() + self.config.timeout,
             }),
             Err(TryAcquireError::Closed) => Err(ErrorKind::Closed.into()),
             Err(TryAcquireError::NoPermits) => {
                 let message = format!(
                     "{} calls are under way, which is `max_pending`",
-                    self.max_pending
+                    self.config.max_pending
                 );
                 Err(Error::new(ErrorKind::Busy, message))
             }
@@ -120,71 +139,65 @@ impl Client {
     /// Refuses further calls, lets those under way end, and closes the connection.
     pub(crate) async fn close(&self) {
         self.permits.close();
-        let deadline = Instant::now() + self.timeout;
-        while self.permits.available_permits() < self.max_pending && Instant::now() < deadline {
+        let deadline = Instant::now() + self.config.timeout;
+        while self.permits.available_permits() < self.config.max_pending
+            && Instant::now() < deadline
+        {
             sleep(Duration::from_millis(5)).await;
         }
         self.supervisor.abort();
     }
 
     /// Waits until there is a connection. No command has been sent so far.
-    async fn connected(&self, deadline: Instant) -> Result<()> {
-        while !self.fred.is_connected() {
+    async fn connected(&self, deadline: Instant) -> Result<Fred> {
+        loop {
+            let current = self.current();
+            if current.is_connected() {
+                return Ok(current.fred);
+            }
+            if self.supervisor.is_finished() {
+                let message = "the tokio runtime on which the provider was made has ended";
+                return Err(Error::new(ErrorKind::Unavailable, message));
+            }
             let left = deadline.saturating_duration_since(Instant::now());
-            let refused = self
-                .errors()
-                .read()
-                .map(|error| connecting(error, &self.server));
-            match refused {
+            let last = self.errors().read();
+            match last.map(|error| connecting(error, &self.config)) {
                 // Waiting does not help against a wrong password.
-                Some(error) if !error.is_retryable() => return Err(error),
-                Some(error) if left.is_zero() => return Err(error),
+                Some(error) if left.is_zero() || !error.is_retryable() => return Err(error),
                 None if left.is_zero() => {
-                    let message = format!(
-                        "no connection to {} within {:?}",
-                        self.server.address, self.timeout
-                    );
+                    let (address, span) = (&self.config.address, self.config.timeout);
+                    let message = format!("no connection to {address} within {span:?}");
                     return Err(Error::new(ErrorKind::Unavailable, message));
                 }
                 // fred may connect just before it is asked to tell, and then does not: look again soon.
-                _ => drop(
-                    timeout(
-                        left.min(Duration::from_millis(200)),
-                        self.fred.wait_for_connect(),
-                    )
-                    .await,
-                ),
+                _ => {
+                    let soon = left.min(Duration::from_millis(200));
+                    drop(timeout(soon, current.fred.wait_for_connect()).await);
+                }
             }
         }
-        Ok(())
     }
 
-    /// Makes a new connection if this one does not answer any more.
+    /// Ends the connection if it does not answer any more.
     fn probe(self: &Arc<Self>) {
         if self.probing.swap(true, Ordering::AcqRel) {
             return;
         }
-        let client = Arc::clone(self);
+        let (client, Current { fred, end }) = (Arc::clone(self), self.current());
         self.runtime.spawn(async move {
             let options = Options {
-                timeout: Some(client.timeout),
+                timeout: Some(client.config.timeout),
                 max_attempts: Some(1),
                 ..Options::default()
             };
-            let answer: Result<(), FredError> = client.fred.with_options(&options).ping(None).await;
-            if answer.is_err_and(|error| *error.kind() == fred::error::ErrorKind::Timeout)
-                && client.fred.is_connected()
-            {
-                client.errors().forget();
-                // It takes effect even if it takes longer than this.
-                drop(timeout(client.timeout, client.fred.force_reconnection()).await);
+            let answer: Result<(), FredError> = fred.with_options(&options).ping(None).await;
+            let silent = answer.is_err_and(|error| *error.kind() == FredKind::Timeout);
+            // While it is not connected, it is busy connecting.
+            if silent && fred.is_connected() {
+                end.abort();
             }
             client.probing.store(false, Ordering::Release);
         });
-    }
-
-    fn errors(&self) -> std::sync::MutexGuard<'_, LastError> {
-        self.errors.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -205,12 +218,14 @@ impl Call<'_> {
     /// Gives a command, and waits for its answer until the call's deadline.
     pub(crate) async fn send(&self, command: Command) -> Result<Reply, Failure> {
         let client = self.client;
-        if !client.fred.is_connected() {
-            client
+        let current = client.current();
+        let fred = match current.is_connected() {
+            true => current.fred,
+            false => client
                 .connected(self.deadline)
                 .await
-                .map_err(Failure::Lost)?;
-        }
+                .map_err(Failure::Lost)?,
+        };
         // Never zero, which would be no deadline.
         let left = self
             .deadline
@@ -224,17 +239,17 @@ impl Call<'_> {
             ..Options::default()
         };
         // fred's futures have 7 KB: in a box of their own, those around them are small.
-        let run = Box::pin(command.run(client.fred.with_options(&options)));
+        let run = Box::pin(command.run(fred.with_options(&options)));
         let answer = if writes {
             Insistent::new(run, &client.runtime).await
         } else {
             run.await
         };
         answer.map(Reply::from).map_err(|error| {
-            if *error.kind() == fred::error::ErrorKind::Timeout {
+            if *error.kind() == FredKind::Timeout {
                 client.probe();
             }
-            Failure::new(error, writes, client.timeout)
+            Failure::new(error, writes, client.config.timeout)
         })
     }
 }
@@ -249,13 +264,22 @@ impl Drop for AbortOnDrop {
     }
 }
 
-/// Starts the connection's task again whenever it ends; ends it when it is aborted itself.
-async fn supervise(fred: fred::clients::Client, mut task: AbortOnDrop) {
+/// Replaces fred's client whenever its task has ended; ends the task when it is aborted itself.
+async fn supervise(client: Weak<Client>, mut task: AbortOnDrop) {
     loop {
-        // Its error was told by `LastError`.
+        // Its error was told to `LastError`.
         let _ = (&mut task.0).await;
         sleep(Duration::from_millis(100)).await;
+        let Some(client) = client.upgrade() else {
+            return;
+        };
+        // It fails when a certificate's file cannot be read any more; then what there is stays.
+        let fred = build(&client.config, false).unwrap_or_else(|_| client.current().fred);
+        *client.errors() = LastError::of(&fred);
         task = AbortOnDrop(fred.connect());
+        let end = task.0.abort_handle();
+        let current = client.current.write();
+        *current.unwrap_or_else(PoisonError::into_inner) = Current { fred, end };
     }
 }
 
@@ -266,7 +290,7 @@ struct LastError {
 }
 
 impl LastError {
-    fn of(fred: &fred::clients::Client) -> Self {
+    fn of(fred: &Fred) -> Self {
         Self {
             told: fred.error_rx(),
             last: None,
@@ -281,11 +305,6 @@ impl LastError {
                 Err(TryRecvError::Empty | TryRecvError::Closed) => return self.last.clone(),
             }
         }
-    }
-
-    fn forget(&mut self) {
-        self.read();
-        self.last = None;
     }
 }
 
@@ -325,14 +344,7 @@ impl<F: Future<Output: Send> + Send + 'static> Drop for Insistent<F> {
     }
 }
 
-fn endpoint(config: &RedisConfig) -> Endpoint {
-    Endpoint {
-        address: config.address.clone(),
-        tls: config.tls,
-    }
-}
-
-fn build(config: &RedisConfig, fail_fast: bool) -> Result<fred::clients::Client> {
+fn build(config: &RedisConfig, fail_fast: bool) -> Result<Fred> {
     config.check()?;
     let server = match &config.address {
         Address::Tcp(host, port) => {
@@ -372,13 +384,9 @@ fn build(config: &RedisConfig, fail_fast: bool) -> Result<fred::clients::Client>
         ..ConnectionConfig::default()
     };
     connection.tcp.nodelay = Some(true);
+    // Keeps an idle connection open in between, or finds that it is not.
     connection.tcp.keepalive =
         Some(socket2::TcpKeepalive::new().with_time(Duration::from_secs(30)));
-    #[cfg(target_os = "linux")]
-    {
-        // Else a write to a host that is gone holds fred up for a quarter of an hour.
-        connection.tcp.user_timeout = Some(config.timeout.max(Duration::from_secs(1)));
-    }
     let performance = PerformanceConfig {
         default_command_timeout: config.timeout,
         ..PerformanceConfig::default()
@@ -386,7 +394,7 @@ fn build(config: &RedisConfig, fail_fast: bool) -> Result<fred::clients::Client>
     // From 10 ms to 2 s, for ever.
     let mut policy = ReconnectPolicy::new_exponential(0, 10, 2_000, 2);
     policy.set_jitter(20);
-    Ok(fred::clients::Client::new(
+    Ok(Fred::new(
         fred_config,
         Some(performance),
         Some(connection),
@@ -404,17 +412,13 @@ mod tests {
     async fn a_connections_task_that_ends_is_started_again() {
         let server = RedisServer::start();
         let config: RedisConfig = server.url().parse().unwrap();
-        let fred = build(&config, true).unwrap();
-        let errors = LastError::of(&fred);
-        let task = fred.init().await.unwrap();
-        let end = task.abort_handle();
-        let client = Client::new(&config, fred, errors, Handle::current(), task);
+        let client = Client::connect(config).await.unwrap();
         let get = async || {
             let get = Command::Get(Bytes::from_static(b"key"));
             client.call().unwrap().send(get).await
         };
         assert!(matches!(get().await, Ok(Reply::Nil)));
-        end.abort();
+        client.current().end.abort();
         let start = Instant::now();
         while get().await.is_err() {
             assert!(start.elapsed() < Duration::from_secs(30), "it is not");

@@ -6,7 +6,7 @@ use std::time::Duration;
 use fred::error::{Error as FredError, ErrorKind as FredKind};
 use kvstore_core::{Error, ErrorKind};
 
-use crate::config::Address;
+use crate::RedisConfig;
 
 /// Why a command failed.
 #[derive(Clone, Debug)]
@@ -34,16 +34,26 @@ impl Failure {
         // With one attempt a write, this is said of commands that never had a connection.
         let unsent = matches!(error.details(), "Failed to route command." | NO_TASK);
         let (kind, message) = match error.kind() {
-            FredKind::Timeout => (ErrorKind::Timeout, format!("no answer within {timeout:?}").into()),
-            FredKind::Protocol | FredKind::Parse => {
-                (ErrorKind::Other, "the server's answer was not understood; is it a Redis server?".into())
-            }
+            FredKind::Timeout => (
+                ErrorKind::Timeout,
+                format!("no answer within {timeout:?}").into(),
+            ),
+            FredKind::Protocol | FredKind::Parse => (
+                ErrorKind::Other,
+                "the server's answer was not understood; is it a Redis server?".into(),
+            ),
             _ if error.details() == NO_TASK => (
                 ErrorKind::Unavailable,
-                "the connection's task has ended; the tokio runtime it was made on must still be there".into(),
+                "the connection's task has ended; nothing was sent".into(),
             ),
-            _ if unsent => (ErrorKind::Unavailable, "the connection was lost; nothing was sent".into()),
-            _ => (ErrorKind::Unavailable, std::borrow::Cow::from("the connection was lost before the answer came")),
+            _ if unsent => (
+                ErrorKind::Unavailable,
+                "the connection was lost; nothing was sent".into(),
+            ),
+            _ => (
+                ErrorKind::Unavailable,
+                std::borrow::Cow::from("the connection was lost before the answer came"),
+            ),
         };
         let lost = Error::new(kind, message).with_source(error);
         Self::Lost(match writes && !unsent {
@@ -199,15 +209,8 @@ fn sentence(code: &str) -> Option<(ErrorKind, &'static str)> {
     })
 }
 
-/// Where a connection goes, for messages.
-#[derive(Clone)]
-pub(crate) struct Endpoint {
-    pub(crate) address: Address,
-    pub(crate) tls: bool,
-}
-
 /// Why there is no connection to the server.
-pub(crate) fn connecting(error: FredError, server: &Endpoint) -> Error {
+pub(crate) fn connecting(error: FredError, config: &RedisConfig) -> Error {
     if is_refusal(&error) {
         return Refusal::new(&error, false).into();
     }
@@ -227,14 +230,14 @@ pub(crate) fn connecting(error: FredError, server: &Endpoint) -> Error {
             ErrorKind::InvalidConfig,
             "no TLS could be agreed on; is TLS spoken at that port?",
         )
-    } else if !server.tls
+    } else if !config.tls
         && (said("ConnectionReset") || said("BrokenPipe") || said("Connection closed"))
     {
         (
             ErrorKind::Unavailable,
             "it closes the connection; where it speaks TLS, use `rediss://`",
         )
-    } else if *error.kind() == FredKind::Timeout && server.tls {
+    } else if *error.kind() == FredKind::Timeout && config.tls {
         (
             ErrorKind::Unavailable,
             "it does not answer; is TLS spoken at that port?",
@@ -246,7 +249,7 @@ pub(crate) fn connecting(error: FredError, server: &Endpoint) -> Error {
     };
     Error::new(
         kind,
-        format!("no connection to {}: {message}", server.address),
+        format!("no connection to {}: {message}", config.address),
     )
     .with_source(error)
 }

@@ -12,7 +12,7 @@ use crate::client::{Call, Client};
 use crate::command::{Command, Only, Reply, Ttl};
 use crate::error::Failure;
 use crate::script::{DELETE_IF, GET_ENTRY, PERSIST, SET_IF, sha1_hex};
-use crate::{IntoConfig, RedisConfig, server};
+use crate::{IntoConfig, server};
 
 /// The longest key, without the configuration's prefix. Redis takes more; what is a key should be short.
 const MAX_KEY_LEN: usize = 1024;
@@ -35,18 +35,13 @@ const MAX_KEY_LEN: usize = 1024;
 #[derive(Clone)]
 pub struct RedisProvider {
     client: Arc<Client>,
-    shared: Arc<Shared>,
-}
-
-struct Shared {
     capabilities: Capabilities,
-    config: RedisConfig,
 }
 
 impl RedisProvider {
     /// Connects to a server, and makes sure that the credentials are right and the user has the rights.
     ///
-    /// Takes a [`RedisConfig`] or a URL. Nothing is written: the commands are tried on a key that does
+    /// Takes a [`RedisConfig`](crate::RedisConfig) or a URL. Nothing is written: the commands are tried on a key that does
     /// not exist.
     ///
     /// # Errors
@@ -54,10 +49,9 @@ impl RedisProvider {
     /// names the commands to allow), or [`ErrorKind::Unavailable`], which a read-only replica is as well.
     pub async fn connect(config: impl IntoConfig) -> Result<Self> {
         let connecting = async {
-            let config = config.into_config()?;
-            let provider = Self::new(Client::connect(&config).await?, config);
-            server::check(&provider.client.call()?, &provider.shared.config.prefix).await?;
-            Ok(provider)
+            let client = Client::connect(config.into_config()?).await?;
+            server::check(&client.call()?, &client.config().prefix).await?;
+            Ok(Self::new(client))
         };
         connecting
             .await
@@ -67,20 +61,20 @@ impl RedisProvider {
     /// Makes a provider that connects in the background, so that a service starts while the server is
     /// down. Until it is up, calls fail by their deadline.
     ///
-    /// Takes a [`RedisConfig`] or a URL.
+    /// Takes a [`RedisConfig`](crate::RedisConfig) or a URL.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidConfig`], also where no tokio runtime runs.
     pub fn lazy(config: impl IntoConfig) -> Result<Self> {
-        let make = |config: RedisConfig| Ok(Self::new(Client::lazy(&config)?, config));
-        let made = config.into_config().and_then(make);
-        made.map_err(|error| error.with_provider(NAME).with_operation("lazy"))
+        let client = config.into_config().and_then(Client::lazy);
+        let client = client.map(Self::new);
+        client.map_err(|error| error.with_provider(NAME).with_operation("lazy"))
     }
 
-    fn new(client: Arc<Client>, config: RedisConfig) -> Self {
+    fn new(client: Arc<Client>) -> Self {
         let mut capabilities = Capabilities::new(NAME);
         capabilities.max_key_len = MAX_KEY_LEN;
-        capabilities.max_value_len = Some(config.max_value_len);
+        capabilities.max_value_len = Some(client.config().max_value_len);
         capabilities.expiry = Some(Duration::from_millis(1));
         capabilities.touch = true;
         capabilities.if_absent = true;
@@ -91,10 +85,7 @@ impl RedisProvider {
         capabilities.strong_reads = true;
         Self {
             client,
-            shared: Arc::new(Shared {
-                capabilities,
-                config,
-            }),
+            capabilities,
         }
     }
 
@@ -104,7 +95,7 @@ impl RedisProvider {
 
     /// The key on the server.
     pub(crate) fn key(&self, key: Key<'_>) -> Bytes {
-        let prefix = &self.shared.config.prefix;
+        let prefix = &self.client.config().prefix;
         let mut full = Vec::with_capacity(prefix.len() + key.as_str().len());
         full.extend_from_slice(prefix.as_bytes());
         full.extend_from_slice(key.as_str().as_bytes());
@@ -117,7 +108,7 @@ const NAME: &str = "redis";
 impl fmt::Debug for RedisProvider {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedisProvider")
-            .field("config", &self.shared.config)
+            .field("config", self.client.config())
             .finish_non_exhaustive()
     }
 }
@@ -125,7 +116,7 @@ impl fmt::Debug for RedisProvider {
 #[async_trait]
 impl Provider for RedisProvider {
     fn capabilities(&self) -> &Capabilities {
-        &self.shared.capabilities
+        &self.capabilities
     }
 
     async fn get(&self, request: GetRequest<'_>) -> Result<Option<Bytes>> {
@@ -206,14 +197,14 @@ impl Provider for RedisProvider {
     fn keys(&self, request: KeysRequest) -> BoxStream<'static, Result<String>> {
         crate::keys::list(
             self.client.clone(),
-            &self.shared.config.prefix,
+            &self.client.config().prefix,
             &request.prefix,
             MAX_KEY_LEN,
         )
     }
 
     async fn ping(&self) -> Result<ServerInfo> {
-        server::ping(&self.call()?, &self.shared.config).await
+        server::ping(&self.call()?, self.client.config()).await
     }
 
     async fn close(&self) -> Result<()> {

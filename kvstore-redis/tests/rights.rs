@@ -148,3 +148,9 @@ async fn a_right_taken_away_later_is_permission_denied() -> Result<()> {
     }
     Ok(())
 }
+
+#[test]
+fn the_readme_lists_these_rights() {
+    let readme = include_str!("../README.md");
+    assert!(readme.contains(&format!("~app:* {RIGHTS}\n")));
+}
