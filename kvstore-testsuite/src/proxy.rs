@@ -185,9 +185,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
             return;
         };
         while connections.try_join_next().is_some() {}
-        if shared.mode() != Mode::Refuse {
-            connections.spawn(serve(client, Arc::clone(&shared)));
-        }
+        connections.spawn(serve(client, Arc::clone(&shared)));
     }
 }
 
@@ -260,7 +258,8 @@ async fn pass_requests(
     loop {
         let length = client.read(&mut buffer).await?;
         if length == 0 {
-            return server.shutdown().await;
+            // The server learns of it when its half is dropped here.
+            return Ok(());
         }
         {
             let (mut state, mut connection) = (shared.state(), lock(connection));

@@ -245,6 +245,8 @@ fn command(
     option("--save", &[""]);
     option("--enable-debug-command", &["yes"]);
     option("--user", &ADMIN);
+    // In a list of processes one sees whose it is.
+    option("--set-proc-title", &["no"]);
     for (name, file) in [
         ("--dir", ""),
         ("--unixsocket", "redis.sock"),
