@@ -4,10 +4,13 @@ use std::mem;
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::process::{Command, Stdio};
 use std::thread;
+use std::time::{Duration, Instant};
 
+use testcontainers_modules::mongo::Mongo;
 use testcontainers_modules::redis::{REDIS_PORT, Redis};
-use testcontainers_modules::testcontainers::ImageExt as _;
+use testcontainers_modules::testcontainers::core::ContainerRequest;
 use testcontainers_modules::testcontainers::runners::SyncRunner as _;
+use testcontainers_modules::testcontainers::{Image, ImageExt as _};
 
 use super::program;
 use super::run::Run;
@@ -15,9 +18,35 @@ use super::run::Run;
 /// The release that Debian 12 has as well.
 const REDIS_TAG: &str = "7.0.15";
 
+const MONGODB_TAG: &str = "7.0.16";
+const MONGODB_PORT: u16 = 27017;
+
+/// How long a server may take to serve once its container is up.
+const START: Duration = Duration::from_secs(30);
+
 /// The run's Redis in a container; `None` where no Docker engine answers to the command `docker`,
 /// which removes the container when the run has ended.
 pub(crate) fn redis(run: &Run) -> Option<SocketAddr> {
+    let image = Redis::default().with_tag(REDIS_TAG);
+    shared(run, "redis", image, REDIS_PORT, super::redis::is_up)
+}
+
+/// The run's MongoDB, a replica set of one, in a container; else as [`redis`].
+pub(crate) fn mongodb(run: &Run) -> Option<SocketAddr> {
+    let image = Mongo::default()
+        .with_tag(MONGODB_TAG)
+        .with_cmd(["--replSet", super::mongodb::REPLICA_SET]);
+    let is_up = |address| super::mongodb::serves(address, &format!("127.0.0.1:{MONGODB_PORT}"));
+    shared(run, "mongodb", image, MONGODB_PORT, is_up)
+}
+
+fn shared<I: Image + 'static>(
+    run: &Run,
+    kind: &str,
+    image: ContainerRequest<I>,
+    port: u16,
+    is_up: impl Fn(SocketAddr) -> bool,
+) -> Option<SocketAddr> {
     let mut docker = Command::new("docker");
     docker
         .arg("info")
@@ -27,21 +56,18 @@ pub(crate) fn redis(run: &Run) -> Option<SocketAddr> {
     docker.status().ok().filter(|status| status.success())?;
     let find = |note: &str| {
         let address = note.parse().ok()?;
-        super::redis::is_up(address).then_some(address)
+        is_up(address).then_some(address)
     };
-    Some(run.share("redis", find, |lifetime| {
+    Some(run.share(kind, find, |lifetime| {
         // Named, so that the guard is there before the container is.
         let name = lifetime.container();
         drop(program::spawn(&lifetime, Some(&name), &program::nothing()));
         // On a thread of its own, since it brings a runtime, and a test may be in one already.
         let address = thread::spawn(move || {
-            let container = Redis::default()
-                .with_tag(REDIS_TAG)
-                .with_container_name(name)
-                .start()?;
+            let container = image.with_container_name(name).start()?;
             let address = (
                 container.get_host()?.to_string(),
-                container.get_host_port_ipv4(REDIS_PORT)?,
+                container.get_host_port_ipv4(port)?,
             );
             // It would be removed with the value; that is for the guard to do.
             mem::forget(container);
@@ -51,7 +77,15 @@ pub(crate) fn redis(run: &Run) -> Option<SocketAddr> {
             .join()
             .unwrap_or_else(|_| panic!("the container was not started"));
         let address = address.and_then(|a| a.to_socket_addrs()?.next().ok_or("no address".into()));
-        let address = address.unwrap_or_else(|e| panic!("Redis in a container: {e}"));
+        let address = address.unwrap_or_else(|e| panic!("{kind} in a container: {e}"));
+        let start = Instant::now();
+        while !is_up(address) {
+            assert!(
+                start.elapsed() < START,
+                "{kind} in a container does not serve"
+            );
+            thread::sleep(Duration::from_millis(50));
+        }
         (address, address.to_string())
     }))
 }

@@ -7,6 +7,7 @@
 //!
 //! | variable | |
 //! |---|---|
+//! | `KVSTORE_TEST_MONGODB_URL` | use this MongoDB as the shared one, as `mongodb://127.0.0.1/kvstore_test` |
 //! | `KVSTORE_TEST_REDIS_URL` | use this Redis as the shared one, as `redis://127.0.0.1:6379` |
 //! | `KVSTORE_TOOLS` | the folder where `cargo xtask servers` puts programs, `~/.cache/kvstore-tools` if not set |
 //! | `KVSTORE_TEST_RUN` | the process that shared servers live as long as |
@@ -15,12 +16,14 @@
 mod certificates;
 #[cfg(feature = "containers")]
 mod container;
+mod mongodb;
 mod program;
 mod redis;
 mod redis_server;
 mod resp;
 mod run;
 
+pub use mongodb::MongoDb;
 pub use redis::Redis;
 pub use redis_server::RedisServer;
 pub use resp::Reply;
