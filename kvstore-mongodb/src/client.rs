@@ -1,0 +1,276 @@
+//! The driver, made with the first call, and what every call has: a place among the connections, a deadline,
+//! one more attempt where that cannot do harm.
+//!
+//! - The driver's futures must not be dropped half-way (RUST-937), and callers may drop ours: see [`Insistent`].
+//! - It has no deadline for a call, and waits for a free connection without end. So calls wait here, before
+//!   anything is sent.
+//! - It repeats commands of its own making only, and no batch of updates is among these before MongoDB 8. Ours
+//!   carry a transaction number, by which a replica set does a repeated write once.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::task::{Context, Poll};
+
+use futures_util::TryStreamExt as _;
+use kvstore_core::{Error, ErrorKind, Result};
+use mongodb::Database;
+use mongodb::bson::{Document, RawDocumentBuf, cstr};
+use mongodb::error::Error as DriverError;
+use mongodb::raw_batch_cursor::RawBatch;
+use tokio::runtime::Handle;
+use tokio::sync::{OnceCell, Semaphore};
+use tokio::time::{Instant, timeout_at};
+
+use crate::MongoDbConfig;
+use crate::error::{self, Failure, code};
+use crate::options::{self, Concerns};
+
+pub(crate) struct Client {
+    pub(crate) config: MongoDbConfig,
+    pub(crate) concerns: Concerns,
+    driver: OnceCell<mongodb::Client>,
+    permits: Arc<Semaphore>,
+    max_calls: u32,
+    /// Greater with each write, so also with each write of one session.
+    transactions: AtomicI64,
+    repeat_writes: AtomicBool,
+}
+
+impl Client {
+    /// Makes it without touching the network.
+    pub(crate) fn new(config: MongoDbConfig) -> Result<Arc<Self>> {
+        config.check()?;
+        let concerns = options::concerns(&config)?;
+        let max_calls = options::max_pool_size(&config);
+        let repeat_writes = config
+            .options
+            .get("retrywrites")
+            .is_none_or(|value| value == "true");
+        Ok(Arc::new(Self {
+            config,
+            concerns,
+            driver: OnceCell::new(),
+            permits: Arc::new(Semaphore::new(max_calls as usize)),
+            max_calls,
+            transactions: AtomicI64::new(1),
+            repeat_writes: AtomicBool::new(repeat_writes),
+        }))
+    }
+
+    /// The deadline of a call that begins now.
+    pub(crate) fn deadline(&self) -> Instant {
+        Instant::now() + self.config.timeout
+    }
+
+    async fn database(&self) -> Result<Database, DriverError> {
+        let make = || async {
+            let options = options::client_options(&self.config).await?;
+            mongodb::Client::with_options(options)
+        };
+        Ok(self
+            .driver
+            .get_or_try_init(make)
+            .await?
+            .database(&self.config.database))
+    }
+
+    /// Gives a command that answers with documents, and waits for all of them.
+    pub(crate) async fn read(
+        self: &Arc<Self>,
+        command: RawDocumentBuf,
+        deadline: Instant,
+    ) -> Result<Vec<RawBatch>> {
+        let client = Arc::clone(self);
+        let attempts = async move {
+            let database = client.database().await.map_err(Failure::unsent)?;
+            let attempt = async |command| {
+                let cursor = database.run_raw_cursor_command(command).batch().await?;
+                cursor.try_collect().await
+            };
+            match attempt(command.clone()).await {
+                Err(error) if client.repeats_reads() && error::is_transient(&error) => {
+                    attempt(command).await
+                }
+                answer => answer,
+            }
+            .map_err(Failure::read)
+        };
+        self.call(deadline, false, attempts).await
+    }
+
+    fn repeats_reads(&self) -> bool {
+        self.config
+            .options
+            .get("retryreads")
+            .is_none_or(|value| value == "true")
+    }
+
+    /// Gives a command that writes this many documents; a replica set does it once, however often it arrives.
+    pub(crate) async fn write(
+        self: &Arc<Self>,
+        command: RawDocumentBuf,
+        documents: usize,
+        deadline: Instant,
+    ) -> Result<Document> {
+        let client = Arc::clone(self);
+        self.call(deadline, true, async move {
+            client.write_once(command, documents).await
+        })
+        .await
+    }
+
+    async fn write_once(
+        &self,
+        command: RawDocumentBuf,
+        documents: usize,
+    ) -> Result<Document, Failure> {
+        let failure = |error| Failure::write(error, documents);
+        let database = self.database().await.map_err(Failure::unsent)?;
+        let session = database
+            .client()
+            .start_session()
+            .causal_consistency(false)
+            .await;
+        let mut session = session.map_err(Failure::unsent)?;
+        if self.repeat_writes.load(Ordering::Relaxed) {
+            let mut numbered = command.clone();
+            numbered.append(
+                cstr!("txnNumber"),
+                self.transactions.fetch_add(1, Ordering::Relaxed),
+            );
+            let earlier = match database
+                .run_raw_command(numbered.clone())
+                .session(&mut session)
+                .await
+            {
+                Ok(answer) if !error::asks_to_repeat(&answer) => return Ok(answer),
+                Ok(_) => Some(Failure::unacknowledged()),
+                // A standalone server, which knows no transaction numbers.
+                Err(error) if error::code_of(&error) == Some(code::ILLEGAL_OPERATION) => None,
+                Err(error) if error::is_transient(&error) => Some(failure(error)),
+                Err(error) => return Err(failure(error)),
+            };
+            if let Some(earlier) = earlier {
+                let answer = database
+                    .run_raw_command(numbered)
+                    .session(&mut session)
+                    .await;
+                return answer.map_err(|error| failure(error).after(&earlier));
+            }
+        }
+        let answer = database
+            .run_raw_command(command)
+            .session(&mut session)
+            .await;
+        // Also when it fails: a server that was restarted as a replica set is worth a new provider.
+        self.repeat_writes.store(false, Ordering::Relaxed);
+        answer.map_err(failure)
+    }
+
+    /// Gives a command that is sent once, and changes no key.
+    pub(crate) async fn ask(self: &Arc<Self>, command: RawDocumentBuf) -> Result<Document> {
+        let client = Arc::clone(self);
+        let answer = async move {
+            let database = client.database().await.map_err(Failure::unsent)?;
+            database
+                .run_raw_command(command)
+                .await
+                .map_err(Failure::read)
+        };
+        self.call(self.deadline(), false, answer).await
+    }
+
+    async fn call<T: Send + 'static>(
+        &self,
+        deadline: Instant,
+        writes: bool,
+        operation: impl Future<Output = Result<T, Failure>> + Send + 'static,
+    ) -> Result<T> {
+        let runtime = Handle::try_current().map_err(|source| {
+            let message = "MongoDB's driver needs a tokio runtime: make the call where one runs";
+            Error::new(ErrorKind::Other, message).with_source(source)
+        })?;
+        let permits = Arc::clone(&self.permits);
+        let permit = match Arc::clone(&permits).try_acquire_owned() {
+            Ok(permit) => permit,
+            Err(_) => match timeout_at(deadline, permits.acquire_owned()).await {
+                Ok(Ok(permit)) => permit,
+                Ok(Err(_)) => return Err(ErrorKind::Closed.into()),
+                Err(_) => return Err(self.busy()),
+            },
+        };
+        let operation = Insistent::new(runtime, async move {
+            let answer = operation.await;
+            drop(permit);
+            answer
+        });
+        match timeout_at(deadline, operation).await {
+            Ok(answer) => answer.map_err(|failure| failure.into_error(&self.config)),
+            Err(_) => Err(error::timeout(self.config.timeout, writes)),
+        }
+    }
+
+    fn busy(&self) -> Error {
+        let message = format!(
+            "{} calls are under way, which is `maxPoolSize`, and none ended in time",
+            self.max_calls
+        );
+        Error::new(ErrorKind::Busy, message)
+    }
+
+    /// Refuses further calls, lets those under way end, and closes the connections.
+    pub(crate) async fn close(&self) {
+        let deadline = self.deadline();
+        // All places: no call is under way, and none begins.
+        let all = timeout_at(deadline, self.permits.acquire_many(self.max_calls)).await;
+        self.permits.close();
+        drop(all);
+        if let (Some(driver), Ok(runtime)) = (self.driver.get(), Handle::try_current()) {
+            let shutdown = driver.clone().shutdown().immediate(true);
+            let shutdown = Insistent::new(runtime, async move { shutdown.await });
+            // What is left of the connections ends with the process.
+            drop(timeout_at(deadline.max(Instant::now()), shutdown).await);
+        }
+    }
+}
+
+/// A future that goes on by itself when its caller drops it.
+pub(crate) struct Insistent<T: Send + 'static> {
+    runtime: Handle,
+    operation: Option<Pin<Box<dyn Future<Output = T> + Send>>>,
+}
+
+impl<T: Send + 'static> Insistent<T> {
+    fn new(runtime: Handle, operation: impl Future<Output = T> + Send + 'static) -> Self {
+        Self {
+            runtime,
+            operation: Some(Box::pin(operation)),
+        }
+    }
+}
+
+impl<T: Send + 'static> Future for Insistent<T> {
+    type Output = T;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
+        // Taken out, so that it is not polled again should it panic.
+        let Some(mut operation) = self.operation.take() else {
+            return Poll::Pending;
+        };
+        let polled = operation.as_mut().poll(context);
+        if polled.is_pending() {
+            self.operation = Some(operation);
+        }
+        polled
+    }
+}
+
+impl<T: Send + 'static> Drop for Insistent<T> {
+    fn drop(&mut self) {
+        if let Some(operation) = self.operation.take() {
+            self.runtime.spawn(operation);
+        }
+    }
+}
