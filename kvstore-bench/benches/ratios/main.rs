@@ -1,6 +1,7 @@
 //! What a call through `KeyValueStore` costs, as a ratio to the bare map or driver below it.
 //!
-//! `cargo bench -p kvstore-bench` measures everything; `-- memory` or `-- redis` only that. It prints Markdown.
+//! `cargo bench -p kvstore-bench` measures everything; `-- memory` or `-- redis` only that,
+//! and `-- redis get_many` only its rows with that in their names. It prints Markdown.
 
 mod measure;
 mod memory;
@@ -14,14 +15,14 @@ fn main() -> io::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     // `cargo test --benches` does not say `--bench`: then everything is called, and nothing measured.
     let measure = arguments.iter().any(|argument| argument == "--bench");
-    let asked: Vec<_> = arguments
+    let mut asked = arguments
         .iter()
-        .filter(|argument| !argument.starts_with('-'))
-        .collect();
-    let bench = Bench::new(measure)?;
+        .filter(|argument| !argument.starts_with('-'));
+    let group = asked.next();
+    let bench = Bench::new(measure, asked.next().cloned().unwrap_or_default())?;
     let groups: [(&str, fn(&Bench)); 2] = [("memory", memory::run), ("redis", redis::run)];
     for (name, run) in groups {
-        if asked.is_empty() || asked.iter().any(|asked| *asked == name) {
+        if group.is_none_or(|group| group == name) {
             run(&bench);
         }
     }
