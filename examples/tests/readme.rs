@@ -1,0 +1,80 @@
+//! Holds the README's table of providers against what the providers claim.
+
+use kvstore_core::{Capabilities, Listing, Provider, Versions};
+use kvstore_memory::MemoryProvider;
+use kvstore_redis::RedisProvider;
+
+const README: &str = include_str!("../../README.md");
+
+#[tokio::test]
+async fn the_table_of_providers_is_true() {
+    let redis = RedisProvider::lazy("redis://localhost").unwrap();
+    let rows = [
+        row(
+            MemoryProvider::new().capabilities(),
+            "none: in this process",
+            "memory:",
+        ),
+        row(redis.capabilities(), "Redis, Valkey", "redis://host"),
+    ];
+    let table: Vec<_> = README
+        .lines()
+        .filter(|line| line.starts_with("| [`kvstore-"))
+        .collect();
+    assert_eq!(table, rows);
+}
+
+/// A provider's row, as the README has it.
+fn row(capabilities: &Capabilities, server: &str, url: &str) -> String {
+    let name = capabilities.provider;
+    let conditions = [
+        (capabilities.if_absent, "absent"),
+        (capabilities.if_present, "present"),
+        (capabilities.versions.is_some(), "version"),
+    ];
+    let conditions: Vec<_> = conditions
+        .iter()
+        .filter(|(claimed, _)| *claimed)
+        .map(|(_, name)| *name)
+        .collect();
+    let cells = [
+        format!("[`kvstore-{name}`](kvstore-{name}/README.md)"),
+        server.to_owned(),
+        format!("`{url}`"),
+        capabilities
+            .max_value_len
+            .map_or_else(|| "any".to_owned(), |bytes| format!("{} MiB", bytes >> 20)),
+        capabilities
+            .expiry
+            .map_or_else(|| "no".to_owned(), |granularity| format!("{granularity:?}")),
+        yes(capabilities.touch).to_owned(),
+        conditions.join(", "),
+        capabilities.versions.map_or("no", versions).to_owned(),
+        yes(capabilities.take).to_owned(),
+        capabilities.keys.map_or("no", listing).to_owned(),
+        yes(capabilities.strong_reads).to_owned(),
+        yes(capabilities.retains).to_owned(),
+    ];
+    format!("| {} |", cells.join(" | "))
+}
+
+fn yes(claimed: bool) -> &'static str {
+    if claimed { "yes" } else { "no" }
+}
+
+fn versions(versions: Versions) -> &'static str {
+    match versions {
+        Versions::Unique => "unique",
+        Versions::Counter => "counter",
+        Versions::Content => "content",
+        _ => "?",
+    }
+}
+
+fn listing(listing: Listing) -> &'static str {
+    match listing {
+        Listing::Once => "once",
+        Listing::AtLeastOnce => "at least once",
+        _ => "?",
+    }
+}
