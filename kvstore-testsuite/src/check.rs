@@ -91,8 +91,18 @@ pub(crate) fn items_fail<T>(
     Ok(batch.into_results())
 }
 
-/// All keys of a listing, in order.
+/// The keys of a listing, sorted, each once.
 pub(crate) async fn listed<V: 'static>(
+    store: &KeyValueStore<V>,
+    prefix: &str,
+) -> Checked<Vec<String>> {
+    let mut keys = listed_as_often_as_named(store, prefix).await?;
+    keys.dedup();
+    Ok(keys)
+}
+
+/// The keys of a listing, sorted, and those named twice twice.
+pub(crate) async fn listed_as_often_as_named<V: 'static>(
     store: &KeyValueStore<V>,
     prefix: &str,
 ) -> Checked<Vec<String>> {

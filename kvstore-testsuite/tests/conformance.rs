@@ -3,5 +3,8 @@
 mod reference;
 
 mod full {
-    kvstore_testsuite::conformance!(async || super::reference::fixture(super::reference::full()));
+    kvstore_testsuite::conformance!(async || super::reference::fixture(
+        super::reference::full(),
+        None
+    ));
 }

@@ -3,16 +3,20 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use kvstore_core::{Condition, KeyValueStore, SetOptions};
 use tokio::sync::Barrier;
 use tokio::task::{JoinSet, yield_now};
+use tokio::time::sleep;
 
 use super::conditions::version;
 use crate::check::{Checked, ensure, ensure_eq, unsupported};
 use crate::{Failure, Fixture};
 
 const TASKS: usize = 10;
+/// The least that a timer waits.
+const TICK: Duration = Duration::from_millis(1);
 
 type Store = KeyValueStore<String>;
 
@@ -175,7 +179,8 @@ pub(crate) async fn c2_a_hundred_increments(f: Fixture) -> Checked {
 }
 
 async fn increment(store: &Store) -> Checked {
-    loop {
+    // Who fails has lost against one of the 99 others: each try but 99 must succeed.
+    for _ in 0..1000 {
         let Some(entry) = store.get_entry("counter").await? else {
             return Err(Failure::new("the counter is missing"));
         };
@@ -184,16 +189,12 @@ async fn increment(store: &Store) -> Checked {
             return Err(Failure::new("get_entry gives no version"));
         };
         let condition = Condition::Version(version);
-        let set = store.set_if(
-            "counter",
-            (count + 1).to_string(),
-            condition,
-            SetOptions::new(),
-        );
+        let set = store.set_if("counter", (count + 1).to_string(), condition, SetOptions::new());
         if set.await?.is_applied() {
             return Ok(());
         }
     }
+    Err(Failure::new("of 1000 writes at the version just read none was applied"))
 }
 
 pub(crate) async fn c5_take_gets_and_deletes(f: Fixture) -> Checked {
@@ -264,14 +265,16 @@ async fn taken_while<R: Future<Output = Checked> + Send + 'static>(
                 return written.map(|()| Vec::new());
             }
             let mut taken = Vec::new();
-            loop {
+            while taken.len() < 1000 {
                 let last = done.load(Ordering::Acquire);
                 match store.take("key").await? {
                     Some(value) => taken.push(value),
                     None if last => return Ok(taken),
-                    None => yield_now().await,
+                    // All wake up together, with the writer.
+                    None => sleep(TICK).await,
                 }
             }
+            Err(Failure::new("take hands out values without end"))
         }
     });
     let mut counts = HashMap::new();
@@ -294,7 +297,7 @@ pub(crate) async fn c5_take_while_the_key_is_set_again(f: Fixture) -> Checked {
     let counts = taken_while(&f, move |store| async move {
         for value in 0..100 {
             while !create(&store, value, if_absent).await? {
-                yield_now().await;
+                sleep(TICK).await;
             }
         }
         Ok(())
@@ -332,7 +335,10 @@ pub(crate) async fn c5_take_while_the_key_is_deleted_and_set_again(f: Fixture) -
     let counts = taken_while(&f, |store| async move {
         for value in 0..100 {
             store.set("key", value.to_string()).await?;
-            yield_now().await;
+            match value % 2 {
+                0 => sleep(TICK).await,
+                _ => yield_now().await,
+            }
             store.delete("key").await?;
         }
         store.set("key", "last").await?;

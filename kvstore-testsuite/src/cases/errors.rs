@@ -3,14 +3,14 @@
 use std::error::Error as _;
 use std::fmt::Debug;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use kvstore_core::{
     Bytes, Condition, DeleteRequest, Entry, Error, ErrorKind, Format, GetRequest, Input, Key,
     KeyValueStore, KeysRequest, SetOptions, SetRequest, TouchRequest,
 };
-use tokio::task::{JoinSet, yield_now};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 
 use crate::Fixture;
 use crate::check::{Checked, ensure, ensure_eq, fails};
@@ -412,22 +412,21 @@ pub(crate) async fn e6_close_ends_all_stores_of_the_provider(f: Fixture) -> Chec
 
 pub(crate) async fn e6_calls_under_way_end(f: Fixture) -> Checked {
     let store = f.text();
-    let rounds = Arc::new(AtomicUsize::new(0));
+    let rounds = Arc::new(Semaphore::new(0));
     let mut tasks = JoinSet::new();
     for index in 0..20 {
         let (store, rounds, key) = (store.clone(), Arc::clone(&rounds), format!("key {index}"));
         tasks.spawn(async move {
             loop {
-                if let Err(error) = set_and_get(&store, &key).await {
+                let done = set_and_get(&store, &key).await;
+                rounds.add_permits(1);
+                if let Err(error) = done {
                     return error;
                 }
-                rounds.fetch_add(1, Ordering::Relaxed);
             }
         });
     }
-    while rounds.load(Ordering::Relaxed) < 100 && tasks.try_join_next().is_none() {
-        yield_now().await;
-    }
+    drop(rounds.acquire_many(100).await);
     store.close().await?;
     let (ended, limit) = (tasks.join_all(), Duration::from_secs(60));
     let Ok(errors) = tokio::time::timeout(limit, ended).await else {

@@ -1,26 +1,33 @@
-//! A small provider that keeps the whole contract.
+//! A small provider that keeps the whole contract, unless a bug is planted in it.
 
-use std::collections::BTreeMap;
-use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
-use std::pin::Pin;
+pub(crate) mod bug;
+mod pages;
+mod server;
+
+use std::collections::{HashMap, HashSet};
+use std::future::pending;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures_core::Stream;
 use kvstore_core::{
-    BoxStream, Bytes, Capabilities, Condition, DeleteRequest, Entry, Error, ErrorKind, Expiry,
-    Format, GetRequest, KeysRequest, Listing, Outcome, Provider, Result, ServerInfo, SetRequest,
-    TouchRequest, Version, Versions, async_trait,
+    BoxStream, Bytes, Capabilities, DeleteRequest, Entry, Error, ErrorKind, Expiry, GetRequest,
+    KeysRequest, Listing, Outcome, Provider, Result, ServerInfo, SetRequest, TouchRequest, Version,
+    Versions, async_trait,
 };
 use kvstore_testsuite::Fixture;
 use tokio::task::yield_now;
 use tokio::time::Instant;
 
+use bug::Bug;
+use pages::Pages;
+use server::Server;
+
 /// All that a provider can claim, with versions that are unique.
-pub fn full() -> Capabilities {
+pub(crate) fn full() -> Capabilities {
     let mut full = Capabilities::new("reference");
+    full.max_key_len = 300;
+    full.max_value_len = Some(200_000);
     full.expiry = Some(Duration::from_millis(1));
     full.touch = true;
     full.if_absent = true;
@@ -34,143 +41,94 @@ pub fn full() -> Capabilities {
 }
 
 /// Two clients of a new root.
-pub fn fixture(capabilities: Capabilities) -> Fixture {
-    let first = Reference::new(capabilities);
-    let second = first.second_client();
-    Fixture::new(first).with_other(second)
+pub(crate) fn fixture(capabilities: Capabilities, bug: Option<Bug>) -> Fixture {
+    let server = Arc::new(Mutex::new(Server::new(capabilities.clone(), bug)));
+    let client = |number| Reference {
+        capabilities: capabilities.clone(),
+        bug,
+        server: Arc::clone(&server),
+        closed: AtomicBool::new(false),
+        blocked: AtomicBool::new(false),
+        cache: Mutex::default(),
+        number,
+    };
+    Fixture::new(client(1)).with_other(client(2))
 }
 
-pub struct Reference {
-    pub capabilities: Capabilities,
-    pub server: Arc<Mutex<Server>>,
+pub(crate) struct Reference {
+    capabilities: Capabilities,
+    bug: Option<Bug>,
+    server: Arc<Mutex<Server>>,
     closed: AtomicBool,
-}
-
-#[derive(Default)]
-pub struct Server {
-    pub slots: BTreeMap<String, Slot>,
-    writes: u64,
-}
-
-#[derive(Clone)]
-pub struct Slot {
-    pub value: Bytes,
-    pub format: Format,
-    pub deadline: Option<Instant>,
-    pub version: Version,
-}
-
-impl Slot {
-    fn live(&self) -> bool {
-        self.deadline
-            .is_none_or(|deadline| Instant::now() < deadline)
-    }
+    /// Whether a call was dropped, for the bug that takes it ill.
+    blocked: AtomicBool,
+    /// What was read, for the bug of reading it again.
+    cache: Mutex<HashMap<String, Option<Bytes>>>,
+    number: u64,
 }
 
 impl Reference {
-    pub fn new(capabilities: Capabilities) -> Self {
-        Self {
-            capabilities,
-            server: Arc::default(),
-            closed: AtomicBool::new(false),
-        }
+    fn is(&self, bug: Bug) -> bool {
+        self.bug == Some(bug)
     }
 
-    pub fn second_client(&self) -> Self {
-        Self {
-            capabilities: self.capabilities.clone(),
-            server: Arc::clone(&self.server),
-            closed: AtomicBool::new(false),
-        }
+    fn lock(&self) -> MutexGuard<'_, Server> {
+        self.server.lock().unwrap()
     }
 
     /// As each call to a server: other tasks run before it is done.
     async fn server(&self) -> Result<MutexGuard<'_, Server>> {
+        if self.is(Bug::DroppedCallBlocks) && self.blocked.load(Ordering::Relaxed) {
+            return Err(ErrorKind::Busy.into());
+        }
+        let mut dropped = Dropped(Some(&self.blocked));
         yield_now().await;
+        dropped.0 = None;
         if self.closed.load(Ordering::Relaxed) {
+            if self.is(Bug::CallsUnderWayHangAtClose) {
+                pending::<()>().await;
+            }
             return Err(ErrorKind::Closed.into());
         }
-        Ok(self.server.lock().unwrap())
+        Ok(self.lock())
     }
 
-    fn deadline(&self, expiry: Expiry, old: Option<&Slot>) -> Option<Instant> {
-        match expiry {
-            Expiry::After(ttl) => {
-                let unit = self.capabilities.expiry.unwrap().as_nanos();
-                let units = ttl.as_nanos().div_ceil(unit) * unit;
-                Some(Instant::now() + Duration::from_nanos(units.try_into().unwrap_or(u64::MAX)))
+    /// What bugs make of a key before any call.
+    fn check(&self, key: &str) -> Result<()> {
+        match self.bug {
+            Some(Bug::ShortKeysOnly) if key.len() > 250 => Err(ErrorKind::InvalidKey.into()),
+            Some(Bug::ControlCharactersRefused) if key.contains(char::is_control) => {
+                Err(ErrorKind::InvalidKey.into())
             }
-            Expiry::Keep => old.and_then(|slot| slot.deadline),
-            _ => None,
+            Some(Bug::PanicsAtNul) if key.contains('\0') => panic!("a planted panic"),
+            _ => Ok(()),
         }
     }
 
-    fn version(&self, server: &mut Server, old: Option<&Slot>, value: &Bytes) -> Version {
-        server.writes += 1;
-        match self.capabilities.versions {
-            Some(Versions::Counter) => {
-                let last = old.and_then(|slot| slot.version.as_u64());
-                Version::from(last.unwrap_or_default() + 1)
+    /// The version as this client gives it and takes it.
+    fn own(&self, version: Version) -> Version {
+        match (self.bug, version.as_u64()) {
+            (Some(Bug::VersionsOfTheClient), Some(number)) => {
+                Version::from(number ^ self.number << 32)
             }
-            Some(Versions::Content) => {
-                let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(value);
-                Version::new(&format!("h{hash:016x}")).unwrap()
-            }
-            _ => Version::from(server.writes),
+            _ => version,
         }
     }
 
-    fn write(&self, server: &mut Server, request: &SetRequest<'_>) -> Outcome {
-        let key = request.key.as_str();
-        let old = server.slots.get(key).filter(|slot| slot.live()).cloned();
-        let holds = match &request.condition {
-            None => true,
-            Some(Condition::Absent) => old.is_none(),
-            Some(Condition::Present) => old.is_some(),
-            Some(Condition::Version(version)) => {
-                old.as_ref().is_some_and(|old| old.version == *version)
-            }
-            Some(_) => unreachable!("no other condition is claimed"),
-        };
-        if !holds {
-            return Outcome::Unmet;
-        }
-        let version = self.version(server, old.as_ref(), &request.value);
-        let slot = Slot {
-            value: request.value.clone(),
-            format: request.format,
-            deadline: self.deadline(request.expiry, old.as_ref()),
-            version: version.clone(),
-        };
-        server.slots.insert(key.to_owned(), slot);
-        Outcome::Applied(self.capabilities.versions.map(|_| version))
+    async fn get_expired(&self, request: GetRequest<'_>) -> Result<Option<Bytes>> {
+        let found = self
+            .server()
+            .await?
+            .read(request, Bug::GetsExpiredInBatches)?;
+        Ok(found.map(|slot| slot.value))
     }
-}
 
-/// The slot of a live key, in the form asked for.
-fn read(server: &Server, request: GetRequest<'_>) -> Result<Option<Slot>> {
-    let slot = server
-        .slots
-        .get(request.key.as_str())
-        .filter(|slot| slot.live());
-    match slot {
-        Some(slot) if slot.format != request.format => Err(ErrorKind::Decode.into()),
-        slot => Ok(slot.cloned()),
-    }
-}
-
-fn remove(server: &mut Server, request: &DeleteRequest<'_>) -> Outcome {
-    let key = request.key.as_str();
-    let Some(version) = &request.version else {
-        server.slots.remove(key);
-        return Outcome::Applied(None);
-    };
-    match server.slots.get(key) {
-        Some(slot) if slot.live() && slot.version == *version => {
-            server.slots.remove(key);
-            Outcome::Applied(None)
+    /// A check in one call and the write in another, as the races have it.
+    async fn set_racing(&self, request: &SetRequest<'_>) -> Result<Outcome> {
+        if !self.server().await?.holds(request)? {
+            return Ok(Outcome::Unmet);
         }
-        _ => Outcome::Unmet,
+        Ok(self.server().await?.write(request))
     }
 }
 
@@ -181,106 +139,254 @@ impl Provider for Reference {
     }
 
     async fn get(&self, request: GetRequest<'_>) -> Result<Option<Bytes>> {
-        Ok(read(&*self.server().await?, request)?.map(|slot| slot.value))
+        self.check(request.key.as_str())?;
+        let found = match self.server().await {
+            Ok(server) => server.read(request, Bug::EntryOfExpired),
+            Err(_) if self.is(Bug::CloseEndsReadsAsMisses) => Ok(None),
+            Err(error) => Err(error),
+        };
+        let found = match found {
+            Err(_) if self.is(Bug::ErrorsAreMisses) => None,
+            found => found?,
+        };
+        if request.key.as_str() == "missing" && self.is(Bug::HangsWhenMissing) {
+            pending::<()>().await;
+        }
+        let value = found.map(|slot| slot.value);
+        if self.is(Bug::ReadsFromCache) {
+            let mut cache = self.cache.lock().unwrap();
+            return Ok(cache
+                .entry(request.key.as_str().to_owned())
+                .or_insert(value)
+                .clone());
+        }
+        Ok(value)
     }
 
-    async fn set(&self, request: SetRequest<'_>) -> Result<Outcome> {
-        Ok(self.write(&mut *self.server().await?, &request))
+    async fn set(&self, mut request: SetRequest<'_>) -> Result<Outcome> {
+        self.check(request.key.as_str())?;
+        self.cache.lock().unwrap().remove(request.key.as_str());
+        if let Some(kvstore_core::Condition::Version(version)) = &mut request.condition {
+            *version = self.own(version.clone());
+        }
+        let races = match request.condition {
+            Some(kvstore_core::Condition::Absent) => self.is(Bug::AbsentRaces),
+            Some(kvstore_core::Condition::Version(_)) => self.is(Bug::VersionRaces),
+            _ => false,
+        };
+        if races {
+            return self.set_racing(&request).await;
+        }
+        let plain = request.condition.is_none() && request.expiry == Expiry::Never;
+        if self.is(Bug::DroppedSetDeletes) && plain {
+            self.server().await?.remove(request.key.as_str());
+        }
+        if self.is(Bug::TtlSetInASecondStep) && matches!(request.expiry, Expiry::After(_)) {
+            let set = request.clone().with_expiry(Expiry::Never);
+            let outcome = self.server().await?.set(&set)?;
+            if outcome == Outcome::Unmet {
+                return Ok(outcome);
+            }
+            self.server()
+                .await?
+                .touch(&TouchRequest::new(request.key, request.expiry));
+            return Ok(outcome);
+        }
+        let outcome = self.server().await?.set(&request)?;
+        Ok(match outcome {
+            Outcome::Applied(Some(_)) if self.is(Bug::ToldVersionIsWrong) => {
+                Outcome::Applied(Some(0.into()))
+            }
+            Outcome::Applied(Some(version)) => Outcome::Applied(Some(self.own(version))),
+            outcome => outcome,
+        })
     }
 
     async fn delete(&self, request: DeleteRequest<'_>) -> Result<Outcome> {
-        Ok(remove(&mut *self.server().await?, &request))
+        self.check(request.key.as_str())?;
+        self.cache.lock().unwrap().remove(request.key.as_str());
+        let version = request.version.clone().map(|version| self.own(version));
+        let mut own = DeleteRequest::new(request.key);
+        own.version = version;
+        if self.is(Bug::DeleteRaces) {
+            let holds = self.server().await?.delete_holds(&own)?;
+            yield_now().await;
+            if !holds {
+                return Ok(Outcome::Unmet);
+            }
+            own.version = None;
+        }
+        self.server().await?.delete(&own)
     }
 
     async fn has(&self, request: GetRequest<'_>) -> Result<bool> {
+        self.check(request.key.as_str())?;
         let server = self.server().await?;
-        Ok(server
-            .slots
-            .get(request.key.as_str())
-            .is_some_and(Slot::live))
+        Ok(server.slot(request.key.as_str(), Bug::HasExpired).is_some())
     }
 
     async fn get_entry(&self, request: GetRequest<'_>) -> Result<Option<Entry<Bytes>>> {
-        let Some(slot) = read(&*self.server().await?, request)? else {
+        self.check(request.key.as_str())?;
+        let Some(slot) = self.server().await?.read(request, Bug::EntryOfExpired)? else {
             return Ok(None);
         };
         let mut entry = Entry::new(slot.value);
-        entry.version = self.capabilities.versions.map(|_| slot.version);
-        entry.expires_in = slot.deadline.map(|deadline| deadline - Instant::now());
+        let claimed = self.capabilities.versions.is_some() && !self.is(Bug::VersionNotGiven);
+        entry.version = claimed.then(|| self.own(slot.version));
+        let left = slot
+            .deadline
+            .map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        entry.expires_in = left.filter(|_| !self.is(Bug::TimeLeftUnknown));
         Ok(Some(entry))
     }
 
     async fn take(&self, request: GetRequest<'_>) -> Result<Option<Bytes>> {
+        if self.is(Bug::ClaimsTakeInVain) {
+            return Err(ErrorKind::Unsupported.into());
+        }
+        self.check(request.key.as_str())?;
+        if self.is(Bug::TakeRaces) {
+            let slot = self.server().await?.read(request, Bug::TakesExpired);
+            self.server().await?.remove(request.key.as_str());
+            return Ok(slot?.map(|slot| slot.value));
+        }
         let mut server = self.server().await?;
-        let slot = read(&server, request);
-        server.slots.remove(request.key.as_str());
+        let slot = server.read(request, Bug::TakesExpired);
+        if !self.is(Bug::TakeKeeps) && !(slot.is_err() && self.is(Bug::TakeKeepsOtherType)) {
+            server.remove(request.key.as_str());
+        }
         Ok(slot?.map(|slot| slot.value))
     }
 
     async fn touch(&self, request: TouchRequest<'_>) -> Result<bool> {
-        let mut server = self.server().await?;
-        let deadline = self.deadline(request.expiry, None);
-        let slot = server
-            .slots
-            .get_mut(request.key.as_str())
-            .filter(|slot| slot.live());
-        Ok(slot.map(|slot| slot.deadline = deadline).is_some())
+        if self.is(Bug::ClaimsTouchInVain) {
+            return Err(ErrorKind::Unsupported.into());
+        }
+        self.check(request.key.as_str())?;
+        Ok(self.server().await?.touch(&request))
+    }
+
+    async fn get_many(&self, requests: &[GetRequest<'_>]) -> Vec<Result<Option<Bytes>>> {
+        if requests.is_empty() && self.is(Bug::EmptyBatchFails) {
+            return vec![Err(ErrorKind::Other.into())];
+        }
+        let mut asked = requests.to_vec();
+        match self.bug {
+            Some(Bug::BatchSorted) => asked.sort_by_key(|request| request.key.as_str()),
+            Some(Bug::BatchLacksDuplicates) => {
+                let mut seen = HashSet::new();
+                asked.retain(|request| seen.insert(request.key));
+            }
+            Some(Bug::BatchCutAt1000) => asked.truncate(1000),
+            _ => {}
+        }
+        let mut results = Vec::new();
+        for request in &asked {
+            results.push(match self.is(Bug::GetsExpiredInBatches) {
+                true => self.get_expired(*request).await,
+                false => self.get(*request).await,
+            });
+        }
+        match self.bug {
+            Some(Bug::BatchLacksMissing) => results.retain(|result| !matches!(result, Ok(None))),
+            Some(Bug::BatchCutAt1000) => results.resize(requests.len(), Ok(None)),
+            Some(Bug::BatchErrorsAreMisses) => results
+                .iter_mut()
+                .filter(|result| result.is_err())
+                .for_each(|result| *result = Ok(None)),
+            Some(Bug::BatchFailsAsAWhole) => fail_as_a_whole(&mut results),
+            _ => {}
+        }
+        results
+    }
+
+    async fn set_many(&self, requests: &[SetRequest<'_>]) -> Vec<Result<Outcome>> {
+        let mut results = Vec::new();
+        for (index, request) in requests.iter().enumerate() {
+            let mut request = request.clone();
+            match self.bug {
+                Some(Bug::TtlDroppedInBatches) => request.expiry = Expiry::Never,
+                Some(Bug::BatchIgnoresConditions) => request.condition = None,
+                _ => {}
+            }
+            results.push(match index {
+                1000.. if self.is(Bug::BatchCutAt1000) => Ok(Outcome::Applied(None)),
+                _ => self.set(request).await,
+            });
+        }
+        results
+    }
+
+    async fn delete_many(&self, requests: &[DeleteRequest<'_>]) -> Vec<Result<Outcome>> {
+        let mut results = Vec::new();
+        for request in requests {
+            let missing = self
+                .lock()
+                .slot(request.key.as_str(), Bug::HasExpired)
+                .is_none();
+            results.push(match missing && self.is(Bug::BatchDeletesOneMissingFails) {
+                true => Err(ErrorKind::Other.into()),
+                false => self.delete(request.clone()).await,
+            });
+        }
+        results
     }
 
     fn keys(&self, request: KeysRequest) -> BoxStream<'static, Result<String>> {
+        let error = match self.closed.load(Ordering::Relaxed) {
+            true => Some(Error::from(ErrorKind::Closed)),
+            false => self
+                .is(Bug::ClaimsListingInVain)
+                .then(|| ErrorKind::Unsupported.into()),
+        };
         Box::pin(Pages {
             server: Arc::clone(&self.server),
-            closed: self.closed.load(Ordering::Relaxed),
+            error,
             prefix: request.prefix,
+            twice: self.capabilities.keys == Some(Listing::AtLeastOnce) || self.is(Bug::ListsTwice),
             page: Vec::new(),
             after: None,
+            read: 0,
         })
     }
 
     async fn ping(&self) -> Result<ServerInfo> {
         drop(self.server().await?);
+        if self.is(Bug::PingNamesNothing) {
+            return Ok(ServerInfo::default());
+        }
         Ok(ServerInfo::new("reference").with_version("1"))
     }
 
     async fn close(&self) -> Result<()> {
-        self.closed.store(true, Ordering::Relaxed);
+        let again = self
+            .closed
+            .swap(!self.is(Bug::CloseIgnored), Ordering::Relaxed);
+        if again && self.is(Bug::SecondCloseFails) {
+            return Err(ErrorKind::Closed.into());
+        }
         Ok(())
     }
 }
 
-/// A listing in pages of ten.
-struct Pages {
-    server: Arc<Mutex<Server>>,
-    closed: bool,
-    prefix: String,
-    page: Vec<String>,
-    after: Option<String>,
+/// Tells that it was dropped midway.
+struct Dropped<'a>(Option<&'a AtomicBool>);
+
+impl Drop for Dropped<'_> {
+    fn drop(&mut self) {
+        if let Some(dropped) = self.0 {
+            dropped.store(true, Ordering::Relaxed);
+        }
+    }
 }
 
-impl Stream for Pages {
-    type Item = Result<String>;
-
-    fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        if std::mem::take(&mut self.closed) {
-            return Poll::Ready(Some(Err(Error::from(ErrorKind::Closed))));
-        }
-        if self.page.is_empty() {
-            let server = self.server.lock().unwrap();
-            let from = self.after.clone().unwrap_or_else(|| self.prefix.clone());
-            let later = server
-                .slots
-                .range(from..)
-                .filter(|(key, _)| Some(*key) != self.after.as_ref());
-            let ours = later.take_while(|(key, _)| key.starts_with(&self.prefix));
-            let live = ours
-                .filter(|(_, slot)| slot.live())
-                .map(|(key, _)| key.clone());
-            let mut page: Vec<_> = live.take(10).collect();
-            drop(server);
-            self.after = page.last().cloned().or(self.after.take());
-            page.reverse();
-            self.page = page;
-        }
-        Poll::Ready(self.page.pop().map(Ok))
+fn fail_as_a_whole<T>(results: &mut [Result<T>]) {
+    let error = results
+        .iter()
+        .find_map(|result| result.as_ref().err().cloned());
+    if let Some(error) = error {
+        results
+            .iter_mut()
+            .for_each(|result| *result = Err(error.clone()));
     }
 }
