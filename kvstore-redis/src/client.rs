@@ -13,19 +13,14 @@
 //! - When fred's task has ended, for whatever reason, there is a new client of fred's: started again, the
 //!   old one miscounts its queue, and then waits for ever before it writes.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
-use std::task::{Context, Poll, ready};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Weak};
 use std::time::{Duration, Instant};
 
 use fred::clients::Client as Fred;
 use fred::error::{Error as FredError, ErrorKind as FredKind};
 use fred::interfaces::{ClientLike as _, EventInterface as _};
-use fred::types::config::{
-    Config, ConnectionConfig, Options, PerformanceConfig, ReconnectPolicy, Server, ServerConfig,
-};
+use fred::types::config::{Options, Server};
 use kvstore_core::{Error, ErrorKind, Result};
 use tokio::runtime::Handle;
 use tokio::sync::broadcast::Receiver;
@@ -36,8 +31,9 @@ use tokio::time::{sleep, timeout};
 
 use crate::RedisConfig;
 use crate::command::{Command, Reply};
-use crate::config::Address;
 use crate::error::{Failure, connecting};
+use crate::insistent::Insistent;
+use crate::settings;
 
 /// A connection that is made again whenever it is lost.
 pub(crate) struct Client {
@@ -58,20 +54,30 @@ struct Current {
 }
 
 impl Current {
-    fn is_connected(&self) -> bool {
+    /// The client, if it is connected.
+    fn connected(&self) -> Option<Fred> {
         // When its task was ended, fred still says that it is connected.
-        self.fred.is_connected() && !self.end.is_finished()
+        let connected = self.fred.is_connected() && !self.end.is_finished();
+        connected.then(|| self.fred.clone())
     }
 }
 
 impl Client {
     /// Connects, and fails when that fails.
     pub(crate) async fn connect(config: RedisConfig) -> Result<Arc<Self>> {
-        let fred = build(&config, true)?;
-        let task = fred
-            .init()
-            .await
-            .map_err(|error| connecting(error, &config))?;
+        let fred = settings::client(&config, true)?;
+        let mut task = AbortOnDrop(fred.connect());
+        while !fred.is_connected() {
+            if task.0.is_finished() {
+                let ended = (&mut task.0)
+                    .await
+                    .unwrap_or_else(|error| Err(error.into()));
+                let error = ended.err().unwrap_or_else(FredError::new_canceled);
+                return Err(connecting(error, &config));
+            }
+            let soon = Duration::from_millis(10);
+            drop(timeout(soon, fred.wait_for_connect()).await);
+        }
         Ok(Self::new(config, fred, Handle::current(), task))
     }
 
@@ -82,23 +88,23 @@ impl Client {
                 "a lazy provider connects in the background: make it where a tokio runtime runs";
             Error::new(ErrorKind::InvalidConfig, message).with_source(source)
         })?;
-        let fred = build(&config, false)?;
-        let task = fred.connect();
+        let fred = settings::client(&config, false)?;
+        let task = AbortOnDrop(fred.connect());
         Ok(Self::new(config, fred, runtime, task))
     }
 
-    fn new(config: RedisConfig, fred: Fred, runtime: Handle, task: Task) -> Arc<Self> {
+    fn new(config: RedisConfig, fred: Fred, runtime: Handle, task: AbortOnDrop) -> Arc<Self> {
         Arc::new_cyclic(|client| Self {
             errors: Mutex::new(LastError::of(&fred)),
             current: RwLock::new(Current {
                 fred,
-                end: task.abort_handle(),
+                end: task.0.abort_handle(),
             }),
             permits: Semaphore::new(config.max_pending),
             config,
             probing: AtomicBool::new(false),
             supervisor: runtime
-                .spawn(supervise(client.clone(), AbortOnDrop(task)))
+                .spawn(supervise(client.clone(), task))
                 .abort_handle(),
             runtime,
         })
@@ -108,9 +114,8 @@ impl Client {
         &self.config
     }
 
-    fn current(&self) -> Current {
-        let current = self.current.read();
-        current.unwrap_or_else(PoisonError::into_inner).clone()
+    fn current(&self) -> RwLockReadGuard<'_, Current> {
+        self.current.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn errors(&self) -> MutexGuard<'_, LastError> {
@@ -151,9 +156,9 @@ impl Client {
     /// Waits until there is a connection. No command has been sent so far.
     async fn connected(&self, deadline: Instant) -> Result<Fred> {
         loop {
-            let current = self.current();
-            if current.is_connected() {
-                return Ok(current.fred);
+            let Current { fred, end } = self.current().clone();
+            if let Some(connected) = self.current().connected() {
+                return Ok(connected);
             }
             if self.supervisor.is_finished() {
                 let message = "the tokio runtime on which the provider was made has ended";
@@ -169,10 +174,12 @@ impl Client {
                     let message = format!("no connection to {address} within {span:?}");
                     return Err(Error::new(ErrorKind::Unavailable, message));
                 }
+                // There will be another client soon, and this one says that it is connected.
+                _ if end.is_finished() => sleep(Duration::from_millis(10)).await,
                 // fred may connect just before it is asked to tell, and then does not: look again soon.
                 _ => {
                     let soon = left.min(Duration::from_millis(200));
-                    drop(timeout(soon, current.fred.wait_for_connect()).await);
+                    drop(timeout(soon, fred.wait_for_connect()).await);
                 }
             }
         }
@@ -183,7 +190,7 @@ impl Client {
         if self.probing.swap(true, Ordering::AcqRel) {
             return;
         }
-        let (client, Current { fred, end }) = (Arc::clone(self), self.current());
+        let (client, Current { fred, end }) = (Arc::clone(self), self.current().clone());
         self.runtime.spawn(async move {
             let options = Options {
                 timeout: Some(client.config.timeout),
@@ -218,10 +225,10 @@ impl Call<'_> {
     /// Gives a command, and waits for its answer until the call's deadline.
     pub(crate) async fn send(&self, command: Command) -> Result<Reply, Failure> {
         let client = self.client;
-        let current = client.current();
-        let fred = match current.is_connected() {
-            true => current.fred,
-            false => client
+        let connected = client.current().connected();
+        let fred = match connected {
+            Some(fred) => fred,
+            None => client
                 .connected(self.deadline)
                 .await
                 .map_err(Failure::Lost)?,
@@ -254,9 +261,8 @@ impl Call<'_> {
     }
 }
 
-type Task = JoinHandle<Result<(), FredError>>;
-
-struct AbortOnDrop(Task);
+/// fred's task, ended when nobody watches it any more.
+struct AbortOnDrop(JoinHandle<Result<(), FredError>>);
 
 impl Drop for AbortOnDrop {
     fn drop(&mut self) {
@@ -274,7 +280,8 @@ async fn supervise(client: Weak<Client>, mut task: AbortOnDrop) {
             return;
         };
         // It fails when a certificate's file cannot be read any more; then what there is stays.
-        let fred = build(&client.config, false).unwrap_or_else(|_| client.current().fred);
+        let fred = settings::client(&client.config, false)
+            .unwrap_or_else(|_| client.current().fred.clone());
         *client.errors() = LastError::of(&fred);
         task = AbortOnDrop(fred.connect());
         let end = task.0.abort_handle();
@@ -308,121 +315,38 @@ impl LastError {
     }
 }
 
-/// A future that goes on in the background when it is dropped before its end.
-struct Insistent<F: Future<Output: Send> + Send + 'static> {
-    future: Option<Pin<Box<F>>>,
-    runtime: Handle,
-}
-
-impl<F: Future<Output: Send> + Send + 'static> Insistent<F> {
-    fn new(future: Pin<Box<F>>, runtime: &Handle) -> Self {
-        Self {
-            future: Some(future),
-            runtime: runtime.clone(),
-        }
-    }
-}
-
-impl<F: Future<Output: Send> + Send + 'static> Future for Insistent<F> {
-    type Output = F::Output;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
-        let Some(future) = &mut self.future else {
-            return Poll::Pending;
-        };
-        let output = ready!(future.as_mut().poll(context));
-        self.future = None;
-        Poll::Ready(output)
-    }
-}
-
-impl<F: Future<Output: Send> + Send + 'static> Drop for Insistent<F> {
-    fn drop(&mut self) {
-        if let Some(future) = self.future.take() {
-            self.runtime.spawn(future);
-        }
-    }
-}
-
-fn build(config: &RedisConfig, fail_fast: bool) -> Result<Fred> {
-    config.check()?;
-    let server = match &config.address {
-        Address::Tcp(host, port) => {
-            // fred looks it up as `host:port`, and takes it as the name in the server's certificate.
-            let in_brackets = if host.contains(':') {
-                format!("[{host}]")
-            } else {
-                host.clone()
-            };
-            let mut server = Server::new(in_brackets, *port);
-            server.tls_server_name = Some(host.as_str().into());
-            ServerConfig::Centralized { server }
-        }
-        #[cfg(unix)]
-        Address::Unix(path) => ServerConfig::Unix { path: path.clone() },
-        #[cfg(not(unix))]
-        Address::Unix(_) => unreachable!("`check` refuses it"),
-    };
-    let tls = config
-        .tls
-        .then(|| crate::tls::connector(config))
-        .transpose()?;
-    let fred_config = Config {
-        server,
-        tls,
-        fail_fast,
-        username: config.username.clone(),
-        password: config.password.clone(),
-        // Where it is 0, the right to SELECT is not needed.
-        database: (config.database != 0).then_some(config.database),
-        ..Config::default()
-    };
-    let mut connection = ConnectionConfig {
-        connection_timeout: config.connect_timeout,
-        internal_command_timeout: config.connect_timeout,
-        max_command_attempts: 1,
-        ..ConnectionConfig::default()
-    };
-    connection.tcp.nodelay = Some(true);
-    // Keeps an idle connection open in between, or finds that it is not.
-    connection.tcp.keepalive =
-        Some(socket2::TcpKeepalive::new().with_time(Duration::from_secs(30)));
-    let performance = PerformanceConfig {
-        default_command_timeout: config.timeout,
-        ..PerformanceConfig::default()
-    };
-    // From 10 ms to 2 s, for ever.
-    let mut policy = ReconnectPolicy::new_exponential(0, 10, 2_000, 2);
-    policy.set_jitter(20);
-    Ok(Fred::new(
-        fred_config,
-        Some(performance),
-        Some(connection),
-        Some(policy),
-    ))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use kvstore_core::Bytes;
     use kvstore_testsuite::servers::RedisServer;
 
+    async fn get(client: &Arc<Client>) -> Result<Reply> {
+        let get = Command::Get(Bytes::from_static(b"key"));
+        Ok(client.call()?.send(get).await?)
+    }
+
+    async fn end(client: &Client) {
+        let end = client.current().end.clone();
+        end.abort();
+        while !end.is_finished() {
+            sleep(Duration::from_millis(1)).await;
+        }
+    }
+
     #[tokio::test]
-    async fn a_connections_task_that_ends_is_started_again() {
+    async fn when_freds_task_has_ended_there_is_another() {
         let server = RedisServer::start();
         let config: RedisConfig = server.url().parse().unwrap();
         let client = Client::connect(config).await.unwrap();
-        let get = async || {
-            let get = Command::Get(Bytes::from_static(b"key"));
-            client.call().unwrap().send(get).await
-        };
-        assert!(matches!(get().await, Ok(Reply::Nil)));
-        client.current().end.abort();
-        let start = Instant::now();
-        while get().await.is_err() {
-            assert!(start.elapsed() < Duration::from_secs(30), "it is not");
-            sleep(Duration::from_millis(10)).await;
+        for _ in 0..3 {
+            assert!(matches!(get(&client).await, Ok(Reply::Nil)));
+            end(&client).await;
         }
+        assert!(matches!(get(&client).await, Ok(Reply::Nil)));
+        server.command(&["CONFIG", "SET", "requirepass", "secret"]);
+        end(&client).await;
+        let error = get(&client).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unauthenticated, "{error:?}");
     }
 }

@@ -130,6 +130,8 @@ pub(crate) enum Reply {
     Int(i64),
     Data(Bytes),
     List(Vec<Self>),
+    /// What the protocol's version 2 does not have.
+    Strange,
 }
 
 impl From<Value> for Reply {
@@ -139,8 +141,25 @@ impl From<Value> for Reply {
             Value::Bytes(data) => Self::Data(data),
             Value::Integer(number) => Self::Int(number),
             Value::Array(items) => Self::List(items.into_iter().map(Self::from).collect()),
-            // In the protocol's version 2 there is nothing else.
-            _ => Self::Nil,
+            Value::Null => Self::Nil,
+            _ => Self::Strange,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn a_ttl_is_rounded_up_to_milliseconds() {
+        for (nanos, expected) in [(1, 1), (1_000_000, 1), (1_000_001, 2)] {
+            let ttl = Expiry::After(Duration::from_nanos(nanos)).try_into();
+            assert!(
+                matches!(ttl, Ok(Ttl::Millis(millis)) if millis == expected),
+                "{nanos}"
+            );
         }
     }
 }

@@ -5,10 +5,12 @@ mod client;
 mod command;
 mod config;
 mod error;
+mod insistent;
 mod keys;
 mod provider;
 mod script;
 mod server;
+mod settings;
 mod tls;
 mod url;
 

@@ -138,20 +138,21 @@ impl Provider for RedisProvider {
     }
 
     async fn has(&self, request: GetRequest<'_>) -> Result<bool> {
-        Ok(is_one(
-            &self
-                .call()?
+        is_one(
+            self.call()?
                 .send(Command::Exists(self.key(request.key)))
                 .await?,
-        ))
+        )
     }
 
     async fn get_entry(&self, request: GetRequest<'_>) -> Result<Option<Entry<Bytes>>> {
         let answer = GET_ENTRY
             .run(&self.call()?, self.key(request.key), &[])
             .await?;
-        let Reply::List(mut parts) = answer else {
-            return Ok(None);
+        let mut parts = match answer {
+            Reply::Nil => return Ok(None),
+            Reply::List(parts) => parts,
+            _ => return Err(not_understood()),
         };
         let (Some(Reply::Int(left)), Some(Reply::Data(value))) = (parts.pop(), parts.pop()) else {
             return Err(not_understood());
@@ -179,7 +180,7 @@ impl Provider for RedisProvider {
             Ttl::Never => PERSIST.run(&call, key, &[]).await?,
             Ttl::Keep => call.send(Command::Exists(key)).await?,
         };
-        Ok(is_one(&answer))
+        is_one(answer)
     }
 
     async fn get_many(&self, requests: &[GetRequest<'_>]) -> Vec<Result<Option<Bytes>>> {
@@ -229,7 +230,7 @@ impl RedisProvider {
                     Ttl::Keep => args.push("KEEPTTL".into()),
                 }
                 let answer = SET_IF.run(call, key, &args).await?;
-                return if is_one(&answer) {
+                return if is_one(answer)? {
                     applied(&value)
                 } else {
                     Ok(Outcome::Unmet)
@@ -269,7 +270,7 @@ impl RedisProvider {
         let answer = DELETE_IF
             .run(call, key, &[version.to_string().into()])
             .await?;
-        Ok(if is_one(&answer) {
+        Ok(if is_one(answer)? {
             Outcome::Applied(None)
         } else {
             Outcome::Unmet
@@ -293,8 +294,12 @@ fn applied(value: &Bytes) -> Result<Outcome> {
     Ok(Outcome::Applied(Some(Version::new(&sha1_hex(value))?)))
 }
 
-pub(crate) fn is_one(answer: &Reply) -> bool {
-    matches!(answer, Reply::Int(1))
+fn is_one(answer: Reply) -> Result<bool> {
+    match answer {
+        Reply::Int(0) => Ok(false),
+        Reply::Int(1) => Ok(true),
+        _ => Err(not_understood()),
+    }
 }
 
 pub(crate) fn data(answer: Reply) -> Result<Option<Bytes>> {

@@ -1,6 +1,5 @@
 //! The rights that the README lists: enough, and none too many; and what connecting says of others.
 
-use futures_util::StreamExt as _;
 use kvstore_core::{Condition, ErrorKind, KeyValueStore, Result, SetOptions};
 use kvstore_redis::{RedisConfig, RedisProvider};
 use kvstore_testsuite::servers::RedisServer;

@@ -9,11 +9,17 @@ use std::error::Error as _;
 use std::future::Future;
 use std::time::{Duration, Instant};
 
-use kvstore_core::{Error, ErrorKind};
+use kvstore_core::{Error, ErrorKind, KeyValueStore, SetOptions};
+use kvstore_redis::{RedisConfig, RedisProvider};
+use kvstore_testsuite::proxy::Proxy;
+use kvstore_testsuite::servers::RedisServer;
 
 /// The rights that the README says are needed.
 pub const RIGHTS: &str =
     "+get +set +del +exists +getdel +pexpire +persist +pttl +eval +evalsha +ping";
+
+/// What must not be printed.
+pub const SECRET: &str = "hunter2";
 
 /// Far beyond every deadline in these tests: what takes longer hangs.
 pub const HANGS: Duration = Duration::from_secs(30);
@@ -68,4 +74,63 @@ pub fn printed(error: &Error) -> String {
         source = error.source();
     }
     all
+}
+
+pub async fn not_connected(config: RedisConfig, kind: ErrorKind, says: &str) {
+    let error = failed(ends(says, RedisProvider::connect(config)).await, kind, says);
+    assert!(
+        error.to_string().starts_with("redis connect: ") && error.to_string().contains(says),
+        "{error}"
+    );
+    assert!(!printed(&error).contains(SECRET), "{}", printed(&error));
+}
+
+/// Fails unless reading and writing both fail as this kind, and the write was certainly not applied.
+pub async fn refused(texts: &KeyValueStore<String>, kind: ErrorKind, what: &str) {
+    let results = [
+        ends(what, texts.get("key")).await.map(drop),
+        ends(what, texts.get_many(["key"]))
+            .await
+            .map(drop)
+            .map_err(Error::from),
+        ends(what, texts.get_entry("key")).await.map(drop),
+    ];
+    for result in results {
+        failed(result, kind, what);
+    }
+    write_refused(texts, kind, what).await;
+}
+
+pub async fn write_refused(texts: &KeyValueStore<String>, kind: ErrorKind, what: &str) {
+    let results = [
+        ends(what, texts.set("key", SECRET)).await,
+        ends(
+            what,
+            texts.set_many([("key", SECRET), ("other", SECRET)], SetOptions::new()),
+        )
+        .await
+        .map_err(Error::from),
+    ];
+    for result in results {
+        let error = failed(result, kind, what);
+        assert!(!error.outcome_unknown(), "{what}");
+        assert!(
+            !printed(&error).contains(SECRET),
+            "{what}: {}",
+            printed(&error)
+        );
+    }
+}
+
+/// A store of texts at a server.
+pub async fn texts(url: &str, parameters: &str) -> KeyValueStore<String> {
+    let connected = RedisProvider::connect(format!("{url}?{parameters}")).await;
+    KeyValueStore::text(connected.unwrap())
+}
+
+/// A store of texts behind a proxy.
+pub async fn behind(server: &RedisServer, parameters: &str) -> (Proxy, KeyValueStore<String>) {
+    let proxy = Proxy::start(server.address()).await.unwrap();
+    let texts = texts(&format!("redis://{}", proxy.address()), parameters).await;
+    (proxy, texts)
 }
