@@ -24,7 +24,7 @@ use tokio::sync::{OnceCell, Semaphore};
 use tokio::time::{Instant, timeout_at};
 
 use crate::MongoDbConfig;
-use crate::error::{self, Failure, code};
+use crate::error::{self, Failure};
 use crate::options::{self, Concerns};
 
 pub(crate) struct Client {
@@ -35,7 +35,9 @@ pub(crate) struct Client {
     max_calls: u32,
     /// Greater with each write, so also with each write of one session.
     transactions: AtomicI64,
+    /// Not on a standalone server, which the first write tells.
     repeat_writes: AtomicBool,
+    repeat_reads: bool,
 }
 
 impl Client {
@@ -44,10 +46,8 @@ impl Client {
         config.check()?;
         let concerns = options::concerns(&config)?;
         let max_calls = options::max_pool_size(&config);
-        let repeat_writes = config
-            .options
-            .get("retrywrites")
-            .is_none_or(|value| value == "true");
+        let is_on = |name| config.options.get(name).is_none_or(|value| value == "true");
+        let (repeat_reads, repeat_writes) = (is_on("retryreads"), is_on("retrywrites"));
         Ok(Arc::new(Self {
             config,
             concerns,
@@ -56,6 +56,7 @@ impl Client {
             max_calls,
             transactions: AtomicI64::new(1),
             repeat_writes: AtomicBool::new(repeat_writes),
+            repeat_reads,
         }))
     }
 
@@ -84,27 +85,19 @@ impl Client {
     ) -> Result<Vec<RawBatch>> {
         let client = Arc::clone(self);
         let attempts = async move {
-            let database = client.database().await.map_err(Failure::unsent)?;
+            let database = client.database().await.map_err(Failure::read)?;
             let attempt = async |command| {
                 let cursor = database.run_raw_cursor_command(command).batch().await?;
                 cursor.try_collect().await
             };
+            let repeats = || client.repeat_reads && Instant::now() < deadline;
             match attempt(command.clone()).await {
-                Err(error) if client.repeats_reads() && error::is_transient(&error) => {
-                    attempt(command).await
-                }
+                Err(error) if error::is_transient(&error) && repeats() => attempt(command).await,
                 answer => answer,
             }
             .map_err(Failure::read)
         };
         self.call(deadline, false, attempts).await
-    }
-
-    fn repeats_reads(&self) -> bool {
-        self.config
-            .options
-            .get("retryreads")
-            .is_none_or(|value| value == "true")
     }
 
     /// Gives a command that writes this many documents; a replica set does it once, however often it arrives.
@@ -115,65 +108,57 @@ impl Client {
         deadline: Instant,
     ) -> Result<Document> {
         let client = Arc::clone(self);
-        self.call(deadline, true, async move {
-            client.write_once(command, documents).await
-        })
-        .await
+        let attempts = async move { client.write_once(command, documents, deadline).await };
+        self.call(deadline, true, attempts).await
     }
 
     async fn write_once(
         &self,
         command: RawDocumentBuf,
         documents: usize,
+        deadline: Instant,
     ) -> Result<Document, Failure> {
         let failure = |error| Failure::write(error, documents);
-        let database = self.database().await.map_err(Failure::unsent)?;
-        let session = database
-            .client()
-            .start_session()
+        let database = self.database().await.map_err(Failure::read)?;
+        let session = database.client().start_session();
+        let mut session = session
             .causal_consistency(false)
-            .await;
-        let mut session = session.map_err(Failure::unsent)?;
-        if self.repeat_writes.load(Ordering::Relaxed) {
-            let mut numbered = command.clone();
-            numbered.append(
-                cstr!("txnNumber"),
-                self.transactions.fetch_add(1, Ordering::Relaxed),
-            );
-            let earlier = match database
-                .run_raw_command(numbered.clone())
+            .await
+            .map_err(Failure::read)?;
+        let mut send = async |command| {
+            database
+                .run_raw_command(command)
                 .session(&mut session)
                 .await
-            {
-                Ok(answer) if !error::asks_to_repeat(&answer) => return Ok(answer),
-                Ok(_) => Some(Failure::unacknowledged()),
-                // A standalone server, which knows no transaction numbers.
-                Err(error) if error::code_of(&error) == Some(code::ILLEGAL_OPERATION) => None,
-                Err(error) if error::is_transient(&error) => Some(failure(error)),
-                Err(error) => return Err(failure(error)),
-            };
-            if let Some(earlier) = earlier {
-                let answer = database
-                    .run_raw_command(numbered)
-                    .session(&mut session)
-                    .await;
-                return answer.map_err(|error| failure(error).after(&earlier));
-            }
+        };
+        if !self.repeat_writes.load(Ordering::Relaxed) {
+            return send(command).await.map_err(failure);
         }
-        let answer = database
-            .run_raw_command(command)
-            .session(&mut session)
-            .await;
-        // Also when it fails: a server that was restarted as a replica set is worth a new provider.
-        self.repeat_writes.store(false, Ordering::Relaxed);
-        answer.map_err(failure)
+        let mut numbered = command.clone();
+        let number = self.transactions.fetch_add(1, Ordering::Relaxed);
+        numbered.append(cstr!("txnNumber"), number);
+        // Not after the deadline: the caller knows by then that it may or may not be applied.
+        let in_time = || Instant::now() < deadline;
+        let first = match send(numbered.clone()).await {
+            Ok(answer) if error::asks_to_repeat(&answer) && in_time() => Failure::unacknowledged(),
+            Ok(answer) => return Ok(answer),
+            Err(error) if error::is_of_standalone(&error) => {
+                self.repeat_writes.store(false, Ordering::Relaxed);
+                return send(command).await.map_err(failure);
+            }
+            Err(error) if error::is_transient(&error) && in_time() => failure(error),
+            Err(error) => return Err(failure(error)),
+        };
+        send(numbered)
+            .await
+            .map_err(|error| failure(error).after(&first))
     }
 
     /// Gives a command that is sent once, and changes no key.
     pub(crate) async fn ask(self: &Arc<Self>, command: RawDocumentBuf) -> Result<Document> {
         let client = Arc::clone(self);
         let answer = async move {
-            let database = client.database().await.map_err(Failure::unsent)?;
+            let database = client.database().await.map_err(Failure::read)?;
             database
                 .run_raw_command(command)
                 .await

@@ -13,7 +13,6 @@ use crate::MongoDbConfig;
 /// Codes of MongoDB that something else is decided by than the kind of an error.
 pub(crate) mod code {
     pub(crate) const UNAUTHORIZED: i32 = 13;
-    pub(crate) const ILLEGAL_OPERATION: i32 = 20;
     pub(crate) const DUPLICATE_KEY: i32 = 11000;
     /// `$size` of what is no array: how [`command`](crate::command) says that a condition does not hold.
     pub(crate) const SIZE_OF_NO_ARRAY: i32 = 17124;
@@ -27,17 +26,12 @@ pub(crate) struct Failure {
 }
 
 impl Failure {
-    /// Nothing was sent.
-    pub(crate) fn unsent(error: DriverError) -> Self {
+    /// What was asked changes nothing, or was not sent.
+    pub(crate) fn read(error: DriverError) -> Self {
         Self {
             error: Some(error),
             maybe_applied: false,
         }
-    }
-
-    /// What was asked changes nothing.
-    pub(crate) fn read(error: DriverError) -> Self {
-        Self::unsent(error)
     }
 
     /// A command that writes this many documents.
@@ -139,8 +133,19 @@ pub(crate) fn asks_to_repeat(answer: &Document) -> bool {
         .any(|label| label.as_str() == Some(RETRYABLE_WRITE_ERROR))
 }
 
+/// Whether a standalone server refuses transaction numbers; the sentence is the driver's.
+pub(crate) fn is_of_standalone(error: &DriverError) -> bool {
+    const ILLEGAL_OPERATION: i32 = 20;
+    match &*error.kind {
+        DriverKind::Command(refusal) => {
+            refusal.code == ILLEGAL_OPERATION && refusal.message.contains("retryable writes")
+        }
+        _ => false,
+    }
+}
+
 /// The code with which the server refused a command.
-pub(crate) fn code_of(error: &DriverError) -> Option<i32> {
+fn code_of(error: &DriverError) -> Option<i32> {
     match &*error.kind {
         DriverKind::Command(refusal) => Some(refusal.code),
         _ => None,

@@ -83,7 +83,10 @@ const REFUSED: &[(&str, &str)] = &[
     ),
 ];
 
-const MECHANISMS: &[&str] = &["SCRAM-SHA-1", "SCRAM-SHA-256", "MONGODB-X509", "PLAIN"];
+/// By the client's certificate, without a password.
+const X509: &str = "MONGODB-X509";
+
+const MECHANISMS: &[&str] = &["SCRAM-SHA-1", "SCRAM-SHA-256", X509, "PLAIN"];
 
 /// How many connections there are to a server at most, unless `maxPoolSize` says so; the driver's 10 are few
 /// for calls that wait for a majority.
@@ -132,12 +135,17 @@ pub(crate) fn check(config: &MongoDbConfig) -> Result<()> {
     for (name, value) in &config.options {
         check_option(config, name, value)?;
     }
-    if config
-        .credentials
-        .as_ref()
-        .is_some_and(|(user, _)| user.is_empty())
-    {
-        return Err(invalid("there is a password without a user name"));
+    if let Some((user, password)) = &config.credentials {
+        let by_certificate = config
+            .options
+            .get("authmechanism")
+            .is_some_and(|mechanism| mechanism == X509);
+        if user.is_empty() {
+            return Err(invalid("there is a password without a user name"));
+        }
+        if password.is_empty() && !by_certificate {
+            return Err(invalid("there is a user name without a password"));
+        }
     }
     let together = |_| {
         invalid(
@@ -160,10 +168,10 @@ fn check_option(config: &MongoDbConfig, name: &str, value: &str) -> Result<()> {
     if let Some((name, advice)) = REFUSED.iter().find(|(known, _)| is(known)) {
         return Err(invalid(format!("`{name}` is not used: {advice}")));
     }
-    if OURS.iter().any(|known| is(known)) {
+    if OURS.iter().any(is) {
         return Ok(());
     }
-    if !DRIVERS.iter().any(|known| is(known)) {
+    if !DRIVERS.iter().any(is) {
         let known = [DRIVERS, OURS].concat().join(", ");
         let name = show(name);
         return Err(invalid(format!(

@@ -4,13 +4,16 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use kvstore_core::{ErrorKind, Result, ServerInfo};
+use kvstore_core::{Error, ErrorKind, Result, ServerInfo};
 use mongodb::bson::{Bson, Document, rawdoc};
 
 use crate::batch::write_concern_error;
 use crate::client::Client;
 use crate::command::Fields;
 use crate::options;
+
+/// The wire version of MongoDB 5.0.
+const OLDEST: i32 = 13;
 
 /// Checks address, credentials, rights and write concern, by commands that change nothing.
 pub(crate) async fn check(client: &Arc<Client>) -> Result<()> {
@@ -20,6 +23,15 @@ pub(crate) async fn check(client: &Arc<Client>) -> Result<()> {
             client.deadline(),
         )
         .await?;
+    let hello = client.ask(rawdoc! { "hello": 1 }).await?;
+    if hello
+        .get_i32("maxWireVersion")
+        .is_ok_and(|version| version < OLDEST)
+    {
+        let message =
+            "the server is older than MongoDB 5.0, which takes no `$` in the names of members";
+        return Err(Error::new(ErrorKind::InvalidConfig, message));
+    }
     // An upsert that fails before it inserts: it needs the rights to insert and to update.
     let upsert = rawdoc! {
         "update": &client.config.collection[..],

@@ -1,6 +1,7 @@
 //! BSON to JSON text.
 
 use std::io::Write as _;
+use std::ops::RangeInclusive;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -16,6 +17,9 @@ const MALFORMED: Problem = "it is not BSON";
 
 /// The server nests at most 180 deep; what does not come from one may not either.
 const MAX_STORED_DEPTH: usize = 200;
+
+/// The years 1 to 9999, in milliseconds since 1970.
+const DATES: RangeInclusive<i64> = -62_135_596_800_000..=253_402_300_799_999;
 
 /// Writes a BSON value as JSON text.
 ///
@@ -63,13 +67,11 @@ fn write(out: &mut Vec<u8>, value: RawBsonRef<'_>, depth: usize) -> Result<(), P
         RawBsonRef::Double(value) if value.is_finite() => print(out, format_args!("{value:?}")),
         RawBsonRef::Double(_) => return Err("it has a float that is not finite"),
         RawBsonRef::Decimal128(value) => decimal(out, value)?,
-        RawBsonRef::DateTime(value) => {
-            let date = value.try_to_rfc3339_string();
-            text(
-                out,
-                &date.map_err(|_| "it has a date beyond the year 9999")?,
-            )?;
+        // Outside of these years the text would be that of the nearest date within.
+        RawBsonRef::DateTime(value) if DATES.contains(&value.timestamp_millis()) => {
+            text(out, &value.try_to_rfc3339_string().map_err(|_| MALFORMED)?)?;
         }
+        RawBsonRef::DateTime(_) => return Err("it has a date outside of the years 1 to 9999"),
         RawBsonRef::ObjectId(value) => text(out, &value.to_hex())?,
         RawBsonRef::Binary(value) => text(out, &binary(value)?)?,
         _ => return Err("it has a BSON type that has no JSON form"),

@@ -17,7 +17,7 @@ pub(crate) struct Payload {
 /// Why JSON text cannot be stored, for people.
 type Problem = &'static str;
 
-const NOT_JSON: Problem = "the value is not JSON";
+pub(super) const NOT_JSON: Problem = "the value is not JSON";
 
 /// The sign and exponent of a `Decimal128` that is a non-negative integer, its upper eight bytes; the lower
 /// eight are the integer.
