@@ -20,7 +20,8 @@ fn main() -> io::Result<()> {
         .filter(|argument| !argument.starts_with('-'));
     let group = asked.next();
     let bench = Bench::new(measure, asked.next().cloned().unwrap_or_default())?;
-    let groups: [(&str, fn(&Bench)); 2] = [("memory", memory::run), ("redis", redis::run)];
+    type Group = fn(&Bench);
+    let groups: [(&str, Group); 2] = [("memory", memory::run), ("redis", redis::run)];
     for (name, run) in groups {
         if group.is_none_or(|group| group == name) {
             run(&bench);
