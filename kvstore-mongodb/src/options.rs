@@ -122,10 +122,11 @@ pub(crate) fn show(name: &str) -> String {
 }
 
 pub(crate) fn check(config: &MongoDbConfig) -> Result<()> {
-    let driver_takes = |url: &str| ConnectionString::parse(url).is_ok();
     let odd = |c: char| "/?#@".contains(c) || c.is_whitespace() || c.is_control();
     let scheme = scheme(config);
-    if config.hosts.contains(odd) || !driver_takes(&format!("{scheme}://{}/", config.hosts)) {
+    if config.hosts.contains(odd)
+        || !driver_takes(config.srv, &format!("{scheme}://{}/", config.hosts))
+    {
         let message = match config.srv {
             true => "the host is not one host name without a port, as `mongodb+srv` wants it",
             false => "the hosts are not `host` or `host:port`, separated by commas",
@@ -147,20 +148,25 @@ pub(crate) fn check(config: &MongoDbConfig) -> Result<()> {
             return Err(invalid("there is a user name without a password"));
         }
     }
-    let together = |_| {
+    let together = || {
         invalid(
             "the parts do not go together: look at the number of hosts, the credentials and `authMechanism`, and \
              what is said of TLS, `replicaSet`, `directConnection` and `loadBalanced`",
         )
     };
-    let parsed = ConnectionString::parse(driver_url(config)).map_err(together)?;
-    // Without the DNS to ask, it is done at once.
-    if !config.srv
-        && let Some(options) = ClientOptions::parse(parsed).into_future().now_or_never()
-    {
-        options.map_err(together)?;
+    if !driver_takes(config.srv, &driver_url(config)) {
+        return Err(together());
     }
     concerns(config).map(drop)
+}
+
+fn driver_takes(srv: bool, url: &str) -> bool {
+    let Ok(parsed) = ConnectionString::parse(url) else {
+        return false;
+    };
+    // The rest of its checks comes after the DNS was asked, where it is; else it is done at once.
+    let checked = || ClientOptions::parse(parsed).into_future().now_or_never();
+    srv || checked().is_some_and(|options| options.is_ok())
 }
 
 fn check_option(config: &MongoDbConfig, name: &str, value: &str) -> Result<()> {
@@ -190,7 +196,7 @@ fn check_option(config: &MongoDbConfig, name: &str, value: &str) -> Result<()> {
     let host = if config.srv { "a.b.c" } else { "a" };
     let value = utf8_percent_encode(value, NON_ALPHANUMERIC);
     let alone = format!("{}://{host}/?{name}={value}", scheme(config));
-    if value.to_string().is_empty() || ConnectionString::parse(alone).is_err() {
+    if value.to_string().is_empty() || !driver_takes(config.srv, &alone) {
         return Err(invalid(format!(
             "{} has a value that it cannot have",
             show(name)
