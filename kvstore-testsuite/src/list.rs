@@ -43,6 +43,8 @@ macro_rules! __list {
                     "any UTF-8 text comes back as it was set, also empty and with NUL";
                 v1_any_json_object_comes_back [V1]
                     "any JSON object comes back as it was set, or is InvalidValue; it is never rounded";
+            }
+            models {
                 v1_any_model_comes_back [V1]
                     "any serde model comes back as it was set: any JSON but null";
                 v1_numbers_are_exact [V1]
@@ -82,11 +84,13 @@ macro_rules! __list {
                 o6_a_dropped_future_leaves_the_store_usable [O6]
                     "a dropped future leaves the store usable";
             }
-            expiry {
+            overwriting {
                 o4_set_removes_the_expiry [O4]
                     "set replaces the expiry, unless told to keep it";
                 o4_set_keeps_the_expiry_when_told [O4]
                     "set keeps the expiry when told";
+            }
+            expiry {
                 t1_value_and_expiry_are_written_together [T1]
                     "value and expiry are written in one atomic step";
                 t3_zero_and_over_100_years_is_invalid [T3]
@@ -131,6 +135,8 @@ macro_rules! __list {
                     "set can require a version";
                 c1_delete_if_version [C1]
                     "delete can require a version";
+            }
+            versions {
                 c3_a_version_never_creates [C3]
                     "`this version` never creates a key";
                 c3_a_deleted_key_is_absent [C3]
@@ -195,6 +201,8 @@ macro_rules! __list {
                     "no Debug prints a value or a key";
                 e5_no_input_makes_a_panic [E5]
                     "no library code panics on any input";
+            }
+            closing {
                 e6_ping_names_the_server [E6]
                     "ping asks the server, and says its product";
                 e6_after_close_calls_are_closed [E6]

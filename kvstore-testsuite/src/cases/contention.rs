@@ -189,12 +189,19 @@ async fn increment(store: &Store) -> Checked {
             return Err(Failure::new("get_entry gives no version"));
         };
         let condition = Condition::Version(version);
-        let set = store.set_if("counter", (count + 1).to_string(), condition, SetOptions::new());
+        let set = store.set_if(
+            "counter",
+            (count + 1).to_string(),
+            condition,
+            SetOptions::new(),
+        );
         if set.await?.is_applied() {
             return Ok(());
         }
     }
-    Err(Failure::new("of 1000 writes at the version just read none was applied"))
+    Err(Failure::new(
+        "of 1000 writes at the version just read none was applied",
+    ))
 }
 
 pub(crate) async fn c5_take_gets_and_deletes(f: Fixture) -> Checked {

@@ -3,7 +3,7 @@
 use kvstore_core::{Bytes, ErrorKind, KeyValueStore, Result, SetOptions};
 use serde_json::{Map, Value, json};
 
-use super::values::refused;
+use super::models::refused;
 use crate::check::{Checked, ensure, ensure_eq, fails, items_fail};
 use crate::{Failure, Fixture};
 

@@ -252,7 +252,11 @@ impl Provider for Reference {
         }
         let mut server = self.server().await?;
         let slot = server.read(request, Bug::TakesExpired);
-        if !self.is(Bug::TakeKeeps) && !(slot.is_err() && self.is(Bug::TakeKeepsOtherType)) {
+        let kept = match slot {
+            Ok(_) => self.is(Bug::TakeKeeps),
+            Err(_) => self.is(Bug::TakeKeeps) || self.is(Bug::TakeKeepsOtherType),
+        };
+        if !kept {
             server.remove(request.key.as_str());
         }
         Ok(slot?.map(|slot| slot.value))
