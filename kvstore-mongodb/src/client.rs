@@ -207,17 +207,20 @@ impl Client {
 
     /// Refuses further calls, lets those under way end, and closes the connections.
     pub(crate) async fn close(&self) {
-        let deadline = self.deadline();
-        // All places: no call is under way, and none begins.
-        let all = timeout_at(deadline, self.permits.acquire_many(self.max_calls)).await;
-        self.permits.close();
-        drop(all);
-        if let (Some(driver), Ok(runtime)) = (self.driver.get(), Handle::try_current()) {
-            let shutdown = driver.clone().shutdown().immediate(true);
-            let shutdown = Insistent::new(runtime, async move { shutdown.await });
-            // What is left of the connections ends with the process.
-            drop(timeout_at(deadline.max(Instant::now()), shutdown).await);
+        // Without a runtime no call is under way.
+        if let Ok(runtime) = Handle::try_current() {
+            let deadline = self.deadline();
+            // All places: no call is under way, and none begins.
+            let all = timeout_at(deadline, self.permits.acquire_many(self.max_calls)).await;
+            self.permits.close();
+            drop(all);
+            if let Some(driver) = self.driver.get() {
+                let shutdown = driver.clone().shutdown().immediate(true).into_future();
+                // What is left of the connections after that ends with the process.
+                drop(timeout_at(deadline, Insistent::new(runtime, shutdown)).await);
+            }
         }
+        self.permits.close();
     }
 }
 

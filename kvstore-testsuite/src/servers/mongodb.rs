@@ -6,8 +6,9 @@ use std::net::{Ipv4Addr, SocketAddr, TcpStream, ToSocketAddrs as _};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::Duration;
-use std::{env, fmt};
+use std::{env, fmt, fs};
 
+use super::certificates;
 use super::program::{self, Program};
 use super::run::{self, Lifetime, Run};
 
@@ -18,6 +19,9 @@ const VARIABLE: &str = "KVSTORE_TEST_MONGODB_URL";
 const DATABASE: &str = "kvstore_test";
 
 pub(super) const REPLICA_SET: &str = "rs0";
+
+/// The server's certificate and its key.
+const CERTIFICATE: &str = "mongodb.pem";
 
 const AS_SET: &[&str] = &["--replSet", REPLICA_SET];
 
@@ -137,6 +141,12 @@ impl MongoDb {
         format!("{}{parameters}", self.url)
     }
 
+    /// The certificate (PEM) of the authority that signed the server's, for TLS, which a server of the test's
+    /// own speaks on the same port; `None` for a shared one.
+    pub fn ca_path(&self) -> Option<PathBuf> {
+        Some(self.own.as_ref()?.program.folder().join("ca.pem"))
+    }
+
     /// Its address.
     pub fn address(&self) -> SocketAddr {
         self.address
@@ -159,6 +169,12 @@ impl MongoDb {
 
     fn launch(path: &Path, lifetime: Lifetime, options: &[&str]) -> Self {
         let mut program = Program::new(lifetime);
+        certificates::write(program.folder());
+        let pem = |name| fs::read(program.folder().join(name));
+        // It wants both in one file.
+        let both = pem("server.pem").and_then(|cert| Ok([cert, pem("server.key")?].concat()));
+        both.and_then(|both| fs::write(program.folder().join(CERTIFICATE), both))
+            .unwrap_or_else(|e| panic!("the certificate for MongoDB: {e}"));
         let line = |folder: &Path, [port]: [u16; 1]| line(path, folder, port, options);
         let local = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let is_set = options == AS_SET;
@@ -244,6 +260,20 @@ fn line(path: &Path, folder: &Path, port: u16, options: &[&str]) -> Vec<OsString
     line.extend(["--port", &port, "--bind_ip", "127.0.0.1", "--nounixsocket"].map(OsString::from));
     // The least it takes: it would claim half of the memory.
     line.extend(["--wiredTigerCacheSizeGB", "0.25", "--quiet"].map(OsString::from));
+    // Takes connections without TLS as well.
+    line.extend(
+        [
+            "--tlsMode",
+            "preferTLS",
+            "--tlsAllowConnectionsWithoutCertificates",
+        ]
+        .map(OsString::from),
+    );
+    line.extend([
+        "--tlsCertificateKeyFile".into(),
+        folder.join(CERTIFICATE).into(),
+    ]);
+    line.extend(["--tlsCAFile".into(), folder.join("ca.pem").into()]);
     line.extend(options.iter().map(OsString::from));
     line
 }
