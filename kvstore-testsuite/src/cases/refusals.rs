@@ -97,7 +97,7 @@ async fn kept_or_refused(store: &KeyValueStore<Bytes>, value: &Bytes, set: Resul
     )?;
     // Memcached deletes it.
     ensure!(
-        found.is_none_or(|found| found[0] == 7),
+        found.is_none_or(|found| found.first() == Some(&7)),
         "a refused value of {len} bytes is there in part"
     );
     Ok(())

@@ -10,7 +10,10 @@ use kvstore_core::{Error, Result};
 use super::bug::Bug;
 use super::server::Server;
 
-/// A listing in pages of ten.
+/// How many keys a page has.
+const PAGE: usize = 50;
+
+/// A listing in pages.
 pub(crate) struct Pages {
     pub(crate) server: Arc<Mutex<Server>>,
     pub(crate) error: Option<Error>,
@@ -41,8 +44,8 @@ impl Pages {
         let ours = live.filter(|(key, _)| begins(key)).map(|(key, _)| key);
         let later = |key: &&String| self.after.as_ref().is_none_or(|after| *key > after);
         let mut page: Vec<String> = match is(Bug::ListsByOffset) {
-            true => ours.skip(self.read).take(10).cloned().collect(),
-            false => ours.filter(later).take(10).cloned().collect(),
+            true => ours.skip(self.read).take(PAGE).cloned().collect(),
+            false => ours.filter(later).take(PAGE).cloned().collect(),
         };
         drop(server);
         self.read += page.len();
