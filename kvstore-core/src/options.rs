@@ -56,8 +56,10 @@ pub struct SetOptions {
 
 impl SetOptions {
     /// The defaults: the key does not expire.
-    pub fn new() -> Self {
-        Self::default()
+    pub const fn new() -> Self {
+        Self {
+            expiry: Expiry::Never,
+        }
     }
 
     /// The key expires this long after the write: more than zero, at most 100 years. Where the server's clock

@@ -171,7 +171,8 @@ pub trait Provider: Send + Sync + 'static {
     }
 
     /// Ends this provider and all its clones: calls under way finish or fail, later ones are
-    /// [`ErrorKind::Closed`]. Default: nothing to end.
+    /// [`ErrorKind::Closed`]. Default: nothing to end; the store that was closed answers `Closed` by itself, and
+    /// other stores on the same provider go on, so a provider that several stores share overrides it.
     async fn close(&self) -> Result<()> {
         Ok(())
     }
