@@ -16,7 +16,7 @@ pub(crate) fn run_all() -> Result<(), String> {
     let used = workspace.target.join("kvstore-test-report");
     let test = |args: &[&str]| {
         let mut command = cargo();
-        command.arg("test").args(args);
+        command.args(["test", "--no-fail-fast"]).args(args);
         // One server for all the test programs, until this process ends.
         command.env("KVSTORE_TEST_RUN", process::id().to_string());
         command.env("KVSTORE_TEST_REPORT", &used);
