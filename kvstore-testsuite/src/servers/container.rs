@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use testcontainers_modules::mongo::Mongo;
 use testcontainers_modules::redis::{REDIS_PORT, Redis};
-use testcontainers_modules::testcontainers::core::ContainerRequest;
+use testcontainers_modules::testcontainers::core::{ContainerRequest, IntoContainerPort as _};
 use testcontainers_modules::testcontainers::runners::SyncRunner as _;
-use testcontainers_modules::testcontainers::{Image, ImageExt as _};
+use testcontainers_modules::testcontainers::{GenericImage, Image, ImageExt as _};
 
 use super::program;
 use super::run::Run;
@@ -20,6 +20,9 @@ const REDIS_TAG: &str = "7.0.15";
 
 const MONGODB_TAG: &str = "7.0.16";
 const MONGODB_PORT: u16 = 27017;
+
+const VAULT_TAG: &str = "1.20.4";
+const VAULT_PORT: u16 = 8200;
 
 /// How long a server may take to serve once its container is up.
 const START: Duration = Duration::from_secs(30);
@@ -38,6 +41,14 @@ pub(crate) fn mongodb(run: &Run) -> Option<SocketAddr> {
         .with_cmd(["--replSet", super::mongodb::REPLICA_SET]);
     let is_up = |address| super::mongodb::serves(address, &format!("127.0.0.1:{MONGODB_PORT}"));
     shared(run, "mongodb", image, MONGODB_PORT, is_up)
+}
+
+/// The run's Vault, which keeps everything in memory, in a container; else as [`redis`].
+pub(crate) fn vault(run: &Run) -> Option<SocketAddr> {
+    let image = GenericImage::new("hashicorp/vault", VAULT_TAG)
+        .with_exposed_port(VAULT_PORT.tcp())
+        .with_env_var("VAULT_DEV_ROOT_TOKEN_ID", super::vault::CONTAINER_TOKEN);
+    shared(run, "vault", image, VAULT_PORT, super::vault::is_up)
 }
 
 fn shared<I: Image + 'static>(

@@ -9,6 +9,8 @@
 //! |---|---|
 //! | `KVSTORE_TEST_MONGODB_URL` | use this MongoDB as the shared one, as `mongodb://127.0.0.1/kvstore_test` |
 //! | `KVSTORE_TEST_REDIS_URL` | use this Redis as the shared one, as `redis://127.0.0.1:6379` |
+//! | `KVSTORE_TEST_VAULT_URL` | use this Vault or OpenBao as the shared one, as `http://127.0.0.1:8200` |
+//! | `KVSTORE_TEST_VAULT_TOKEN` | a token with every right on it |
 //! | `KVSTORE_TOOLS` | the folder where `cargo xtask servers` puts programs, `~/.cache/kvstore-tools` if not set |
 //! | `KVSTORE_TEST_RUN` | the process that shared servers live as long as |
 //! | `KVSTORE_TEST_REPORT` | a file to which a line is added for every server that a test process used |
@@ -22,8 +24,12 @@ mod redis;
 mod redis_server;
 mod resp;
 mod run;
+mod vault;
+mod vault_server;
 
 pub use mongodb::MongoDb;
 pub use redis::Redis;
 pub use redis_server::RedisServer;
 pub use resp::Reply;
+pub use vault::Vault;
+pub use vault_server::VaultServer;
