@@ -98,6 +98,13 @@ fn install_one(server: &Server, tools: &Path) -> Result<String, String> {
     Ok(format!("{}, {origin}: {}", path.display(), version(&path)?))
 }
 
+fn find(program: &str, folders: &[PathBuf]) -> Option<PathBuf> {
+    folders
+        .iter()
+        .map(|folder| folder.join(program))
+        .find(|path| path.is_file())
+}
+
 /// Links the program to `path`, and says how it came.
 fn from_debian(origin: &Debian, path: &Path) -> Result<String, String> {
     let Debian {
