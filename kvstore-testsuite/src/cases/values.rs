@@ -5,9 +5,9 @@ use std::fmt::Debug;
 use kvstore_core::{Bytes, ErrorKind, KeyValueStore, SetOptions};
 use serde_json::{Map, Value, json};
 
-use crate::Fixture;
 use crate::check::{Checked, ensure};
 use crate::generate::{self, MEMBERS, generated};
+use crate::{Fixture, unique_root};
 
 /// Sets values of which some may be refused, and checks that each comes back exactly or was refused.
 pub(super) async fn come_back<V: Clone + Debug + 'static>(
@@ -16,8 +16,10 @@ pub(super) async fn come_back<V: Clone + Debug + 'static>(
     same: impl Fn(&V, &V) -> bool,
     may_be_refused: impl Fn(&V) -> bool,
 ) -> Checked {
+    // Keys that no call before this one has written: where this value is refused, nothing must be found.
+    let round = unique_root();
     let keys: Vec<String> = (0..values.len())
-        .map(|index| format!("value {index}"))
+        .map(|index| format!("{round} {index}"))
         .collect();
     let items = keys.iter().zip(values.iter().cloned());
     let set = store.set_many(items, SetOptions::new()).await;
