@@ -307,7 +307,7 @@ mod tests {
             ("mongodb://h/d?authMechanism=SCRAM-SHA-256", "together"),
             (
                 "mongodb://h/d?authMechanismProperties=secret:1",
-                "strange name",
+                "`authmechanismproperties`",
             ),
             ("mongodb://h/d?srvServiceName=x", "`srvServiceName`"),
             ("mongodb://h/d?tls=false&tlsCAFile=secret", "together"),
