@@ -30,9 +30,9 @@ use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::{sleep, timeout};
 
 use crate::RedisConfig;
+use crate::callers::Callers;
 use crate::command::{Command, Reply};
 use crate::error::{Failure, connecting};
-use crate::insistent::Insistent;
 use crate::settings;
 
 /// A connection that is made again whenever it is lost.
@@ -42,6 +42,7 @@ pub(crate) struct Client {
     config: RedisConfig,
     permits: Semaphore,
     probing: AtomicBool,
+    callers: Callers,
     runtime: Handle,
     supervisor: AbortHandle,
 }
@@ -103,6 +104,7 @@ impl Client {
             permits: Semaphore::new(config.max_pending),
             config,
             probing: AtomicBool::new(false),
+            callers: Callers::default(),
             supervisor: runtime
                 .spawn(supervise(client.clone(), task))
                 .abort_handle(),
@@ -245,13 +247,8 @@ impl Call<'_> {
             max_attempts: Some(if writes { 1 } else { 3 }),
             ..Options::default()
         };
-        // fred's futures have 7 KB: in a box of their own, those around them are small.
-        let run = Box::pin(command.run(fred.with_options(&options)));
-        let answer = if writes {
-            Insistent::new(run, &client.runtime).await
-        } else {
-            run.await
-        };
+        let fred = fred.with_options(&options);
+        let answer = client.callers.call(command, fred, &client.runtime).await;
         answer.map(Reply::from).map_err(|error| {
             if *error.kind() == FredKind::Timeout {
                 client.probe();

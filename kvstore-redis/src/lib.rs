@@ -1,11 +1,12 @@
 #![doc = include_str!("../README.md")]
 
 mod batch;
+mod callers;
 mod client;
 mod command;
 mod config;
 mod error;
-mod insistent;
+
 mod keys;
 mod provider;
 mod script;
