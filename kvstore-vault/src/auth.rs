@@ -21,8 +21,15 @@ pub(crate) struct Session {
     granted: Granted,
     number: u64,
     since: Instant,
-    /// Made because the one before was refused.
-    after_refusal: bool,
+    /// Whether the server took the token at least once.
+    worked: AtomicBool,
+}
+
+impl Session {
+    /// Notes that the server took the token.
+    pub(crate) fn works(&self) {
+        self.worked.store(true, Ordering::Relaxed);
+    }
 }
 
 pub(crate) struct Auth {
@@ -43,7 +50,7 @@ struct Turn {
     failed: Option<(Instant, Error)>,
 }
 
-/// Not twice within this time, when what a login gives is refused at once.
+/// No sooner than this is there another login when a token was refused that never worked.
 const AGAIN: Duration = Duration::from_secs(1);
 
 /// Even when a token is about to end, or the server is down.
@@ -76,7 +83,7 @@ impl Auth {
         refused: &Session,
         deadline: Instant,
     ) -> Result<Arc<Session>> {
-        if refused.after_refusal && refused.since.elapsed() < AGAIN {
+        if !refused.worked.load(Ordering::Relaxed) && refused.since.elapsed() < AGAIN {
             return Err(refused_token());
         }
         self.log_in(Some(refused), true, deadline).await
@@ -128,7 +135,7 @@ impl Auth {
             granted,
             number: turn.count,
             since: Instant::now(),
-            after_refusal: refused,
+            worked: AtomicBool::new(!refused),
         });
         self.replace(Some(Arc::clone(&session)));
         self.keep(&session);

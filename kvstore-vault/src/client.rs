@@ -105,12 +105,17 @@ impl Call<'_> {
             .ask(ask, Some(&session.token), self.deadline)
             .await?;
         if !is_refused_token(&answer, ask) {
+            session.works();
             return Ok(answer);
         }
         let session = auth.after_refusal(&session, self.deadline).await?;
-        transport
+        let answer = transport
             .ask(ask, Some(&session.token), self.deadline)
-            .await
+            .await?;
+        if !is_refused_token(&answer, ask) {
+            session.works();
+        }
+        Ok(answer)
     }
 
     /// Asks for what is done or refused.

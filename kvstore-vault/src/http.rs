@@ -33,6 +33,8 @@ pub(crate) struct Ask {
     pub(crate) path: String,
     pub(crate) body: Option<Bytes>,
     pub(crate) effect: Effect,
+    /// Whether it is asked of the server as a whole, which a namespace does not answer.
+    pub(crate) of_the_server: bool,
 }
 
 /// What asking changes, which says what to do when the answer is lost.
@@ -55,6 +57,15 @@ impl Ask {
             path,
             body: None,
             effect: Effect::None,
+            of_the_server: false,
+        }
+    }
+
+    /// Asks for the state of the server.
+    pub(crate) fn state(path: &str) -> Self {
+        Self {
+            of_the_server: true,
+            ..Self::read(Method::GET, path.to_owned())
         }
     }
 
@@ -65,6 +76,7 @@ impl Ask {
             path,
             body,
             effect: Effect::Secret,
+            of_the_server: false,
         }
     }
 
@@ -75,6 +87,7 @@ impl Ask {
             path,
             body: Some(body),
             effect,
+            of_the_server: false,
         }
     }
 
@@ -198,7 +211,9 @@ impl Http {
         if let Some(token) = token {
             headers.insert(TOKEN, token.clone());
         }
-        if let Some(namespace) = &self.namespace {
+        if let Some(namespace) = &self.namespace
+            && !ask.of_the_server
+        {
             headers.insert(NAMESPACE, namespace.clone());
         }
         if ask.body.is_some() {
@@ -242,7 +257,7 @@ fn append(text: &mut Zeroizing<Vec<u8>>, data: &[u8]) {
     text.extend_from_slice(data);
 }
 
-/// Whether it, or what it comes from, is an error of this kind.
+/// The error of this kind that it is, or comes from.
 pub(crate) fn cause<'a, E: StdError + 'static>(
     error: &'a (dyn StdError + 'static),
 ) -> Option<&'a E> {
@@ -251,12 +266,14 @@ pub(crate) fn cause<'a, E: StdError + 'static>(
         if let Some(found) = error.downcast_ref() {
             return Some(found);
         }
-        // An I/O error does not name what it wraps as its source.
-        let wrapped = error.downcast_ref::<std::io::Error>();
-        if let Some(found) = wrapped.and_then(|io| io.get_ref()?.downcast_ref()) {
-            return Some(found);
-        }
-        next = error.source();
+        // What an I/O error wraps it does not name as its source.
+        next = match error
+            .downcast_ref::<std::io::Error>()
+            .and_then(|io| io.get_ref())
+        {
+            Some(wrapped) => Some(wrapped),
+            None => error.source(),
+        };
     }
     None
 }

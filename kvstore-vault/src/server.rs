@@ -23,7 +23,7 @@ pub(crate) async fn check(call: &Call<'_>) -> Result<()> {
     let config = &call.client.config;
     let secret = format!("{}/kvstore-check", config.path);
     let path = |endpoint: &str| format!("{}/{endpoint}/{secret}", config.mount);
-    let mut needed = vec![(path("data"), vec!["create", "read", "update"])];
+    let mut needed = vec![(path("data"), vec!["create", "read", "update", "patch"])];
     needed.push(match config.keep_counter {
         true => (path("delete"), vec!["update"]),
         false => (path("destroy"), vec!["update"]),
@@ -147,7 +147,7 @@ fn skew(server: u64) -> Option<Duration> {
 
 /// Asks for a state that comes with a status of its own, such as 429 for a standby.
 async fn ask_for<T: for<'de> Deserialize<'de>>(call: &Call<'_>, path: &str) -> Result<T> {
-    let ask = Ask::read(Method::GET, path.to_owned());
+    let ask = Ask::state(path);
     let answer = call.ask(&ask).await?;
     serde_json::from_slice(&answer.text).map_err(|_| Refusal::new(&answer, &ask).into())
 }

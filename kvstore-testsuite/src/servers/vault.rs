@@ -246,7 +246,7 @@ pub(super) fn wait(what: &str, mut ready: impl FnMut() -> bool) {
 }
 
 /// How long a server may take to come to serve.
-const START: Duration = Duration::from_secs(20);
+const START: Duration = Duration::from_secs(60);
 
 /// The token with every right in a container.
 #[cfg(feature = "containers")]
@@ -269,7 +269,8 @@ pub(super) fn ask(
     headers: &str,
     body: &Value,
 ) -> io::Result<(u16, Value)> {
-    let limit = Duration::from_secs(10);
+    // A server that is initialized on a busy machine takes its time.
+    let limit = Duration::from_secs(60);
     let mut stream = TcpStream::connect_timeout(&address, limit)?;
     stream.set_read_timeout(Some(limit))?;
     stream.set_write_timeout(Some(limit))?;
