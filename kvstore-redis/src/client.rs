@@ -146,7 +146,8 @@ impl Client {
     /// Refuses further calls, lets those under way end, and closes the connection.
     pub(crate) async fn close(&self) {
         self.permits.close();
-        let deadline = Instant::now() + self.config.timeout;
+        // A little longer than the last call, so that it ends by itself.
+        let deadline = Instant::now() + self.config.timeout + Duration::from_millis(100);
         while self.permits.available_permits() < self.config.max_pending
             && Instant::now() < deadline
         {

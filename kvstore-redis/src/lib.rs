@@ -6,7 +6,6 @@ mod client;
 mod command;
 mod config;
 mod error;
-
 mod keys;
 mod provider;
 mod script;
