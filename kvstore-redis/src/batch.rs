@@ -128,14 +128,18 @@ async fn get_chunk(call: &Call<'_>, keys: Vec<Bytes>) -> Vec<Result<Option<Bytes
         Err(failure) => return vec![Err(failure.into()); keys.len()],
     };
     // MGET says nil for a list as well, so what it calls missing is asked for again.
-    let found = keys
-        .into_iter()
-        .zip(values)
-        .map(async |(key, value)| match value {
-            Reply::Nil => get(key).await,
-            value => data(value),
-        });
-    join_all(found).await
+    let mut results = Vec::with_capacity(keys.len());
+    let mut missing = Vec::new();
+    for (place, (key, value)) in keys.into_iter().zip(values).enumerate() {
+        if matches!(value, Reply::Nil) {
+            missing.push(async move { (place, get(key).await) });
+        }
+        results.push(data(value));
+    }
+    for (place, result) in join_all(missing).await {
+        results[place] = result;
+    }
+    results
 }
 
 /// One answer for all items.
