@@ -2,18 +2,25 @@
 
 use kvstore_core::{Capabilities, Listing, Provider, Versions};
 use kvstore_memory::MemoryProvider;
+use kvstore_mongodb::MongoDbProvider;
 use kvstore_redis::RedisProvider;
 
 const README: &str = include_str!("../../README.md");
 
 #[tokio::test]
 async fn the_table_of_providers_is_true() {
+    let mongodb = MongoDbProvider::lazy("mongodb://localhost/database").unwrap();
     let redis = RedisProvider::lazy("redis://localhost").unwrap();
     let rows = [
         row(
             MemoryProvider::new().capabilities(),
             "none: in this process",
             "memory:",
+        ),
+        row(
+            mongodb.capabilities(),
+            "MongoDB",
+            "mongodb://host/database",
         ),
         row(redis.capabilities(), "Redis, Valkey", "redis://host"),
     ];

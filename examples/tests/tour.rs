@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
-use kvstore_testsuite::servers::{Redis, RedisServer, Reply};
+use kvstore_testsuite::servers::{MongoDb, Redis, RedisServer, Reply};
 
 fn tour(arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO"));
@@ -88,6 +88,13 @@ fn on_redis_and_nothing_is_left_there() {
         redis.command(&["KEYS", &format!("{name}*")]),
         Reply::List(Vec::new())
     );
+}
+
+#[test]
+fn on_mongodb() {
+    let printed = succeeds(&tour(&[&MongoDb::shared().url("")]));
+    assert!(printed.trim_start().starts_with("mongodb "), "{printed}");
+    assert!(!printed.contains("warning"), "{printed}");
 }
 
 /// What a tour says that fails.

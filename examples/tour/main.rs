@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use kvstore_core::{KeyValueStore, Provider, Registry};
 use kvstore_memory::MemoryProvider;
+use kvstore_mongodb::MongoDbProvider;
 use kvstore_redis::RedisProvider;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -55,6 +56,7 @@ async fn tour(url: &str) -> Step {
     // The server is a matter of configuration: a URL chooses among the providers that the program knows.
     let registry = Registry::new()
         .with::<MemoryProvider>()
+        .with::<MongoDbProvider>()
         .with::<RedisProvider>();
     let place = Place {
         provider: registry.open(url).await?,

@@ -1,10 +1,11 @@
 //! What a call through `KeyValueStore` costs, as a ratio to the bare map or driver below it.
 //!
-//! `cargo bench -p kvstore-bench` measures everything; `-- memory` or `-- redis` only that,
+//! `cargo bench -p kvstore-bench` measures everything; `-- memory`, `-- redis` or `-- mongodb` only that,
 //! and `-- redis get_many` only its rows with that in their names. It prints Markdown.
 
 mod measure;
 mod memory;
+mod mongodb;
 mod redis;
 
 use std::io;
@@ -21,7 +22,11 @@ fn main() -> io::Result<()> {
     let group = asked.next();
     let bench = Bench::new(measure, asked.next().cloned().unwrap_or_default())?;
     type Group = fn(&Bench);
-    let groups: [(&str, Group); 2] = [("memory", memory::run), ("redis", redis::run)];
+    let groups: [(&str, Group); 3] = [
+        ("memory", memory::run),
+        ("redis", redis::run),
+        ("mongodb", mongodb::run),
+    ];
     for (name, run) in groups {
         if group.is_none_or(|group| group == name) {
             run(&bench);
