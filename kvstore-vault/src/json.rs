@@ -88,14 +88,10 @@ fn must_be_escaped(byte: u8) -> bool {
     byte < b' ' || matches!(byte, b'"' | b'\\')
 }
 
-/// The most bytes that `push_string` appends.
+/// At least as many bytes as `push_string` appends.
 pub(crate) fn string_len(text: &str) -> usize {
-    let len = |byte: u8| match byte {
-        b'"' | b'\\' | b'\n' | b'\r' | b'\t' => 2,
-        byte if must_be_escaped(byte) => 6,
-        _ => 1,
-    };
-    text.bytes().map(len).sum::<usize>() + 2
+    let escaped = text.bytes().filter(|byte| must_be_escaped(*byte)).count();
+    text.len() + 5 * escaped + 2
 }
 
 /// How many bytes longer Vault writes JSON text: it escapes what would mean something in HTML or JavaScript.
@@ -104,11 +100,12 @@ pub(crate) fn longer(text: &str) -> usize {
     let html = bytes
         .iter()
         .filter(|byte| matches!(byte, b'<' | b'>' | b'&'));
-    // U+2028 and U+2029 are E2 80 A8 and E2 80 A9.
-    let lines = bytes
-        .windows(3)
-        .filter(|three| matches!(three, [0xE2, 0x80, 0xA8 | 0xA9]));
-    html.count() * 5 + lines.count() * 3
+    // They begin with this byte; most text is without it.
+    let lines = match bytes.contains(&0xE2) {
+        true => text.matches(['\u{2028}', '\u{2029}']).count(),
+        false => 0,
+    };
+    html.count() * 5 + lines * 3
 }
 
 #[cfg(test)]
@@ -183,7 +180,7 @@ mod tests {
         fn strings_are_json(text in "(?s).{0,40}") {
             let mut json = Vec::new();
             push_string(&mut json, &text);
-            prop_assert_eq!(json.len(), string_len(&text));
+            prop_assert!(json.len() <= string_len(&text));
             prop_assert_eq!(serde_json::from_slice::<String>(&json).unwrap(), text);
         }
     }

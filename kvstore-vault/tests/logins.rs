@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use common::{Place, fails, plain, policy, works_again};
 use kvstore_core::{ErrorKind, KeyValueStore};
-use kvstore_testsuite::servers::{Vault, VaultServer};
+use kvstore_testsuite::servers::VaultServer;
 use kvstore_vault::{Credential, VaultConfig, VaultProvider};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
@@ -348,53 +348,6 @@ async fn kubernetes_logs_in_at_a_mount_of_its_own() {
 
 /// {"alg":"RS256","typ":"JWT"} of the service account `orders` in `shop`, signed by nobody.
 const JWT: &str = "eyJhbGciOiJSUzI1NiIsInR5cCI6IkpXVCJ9.eyJpc3MiOiJrdWJlcm5ldGVzL3NlcnZpY2VhY2NvdW50Iiwia3ViZXJuZXRlcy5pby9zZXJ2aWNlYWNjb3VudC9uYW1lc3BhY2UiOiJzaG9wIiwia3ViZXJuZXRlcy5pby9zZXJ2aWNlYWNjb3VudC9zZXJ2aWNlLWFjY291bnQubmFtZSI6Im9yZGVycyIsImt1YmVybmV0ZXMuaW8vc2VydmljZWFjY291bnQvc2VydmljZS1hY2NvdW50LnVpZCI6InUxIiwic3ViIjoic3lzdGVtOnNlcnZpY2VhY2NvdW50OnNob3A6b3JkZXJzIn0.c2lnbmF0dXJl";
-
-/// The test below runs this binary again, with these set.
-const ENVIRONMENT: [(&str, &str); 7] = [
-    ("VAULT_ADDR", "http://192.0.2.1:1"),
-    ("VAULT_TOKEN", "s.from-the-environment"),
-    ("VAULT_SKIP_VERIFY", "true"),
-    ("VAULT_NAMESPACE", "nowhere"),
-    ("VAULT_CACERT", "/nowhere"),
-    ("HTTP_PROXY", "http://192.0.2.1:1"),
-    ("ALL_PROXY", "http://192.0.2.1:1"),
-];
-
-#[tokio::test]
-async fn the_environment_means_nothing() {
-    let vault = Vault::shared();
-    if std::env::var("VAULT_TOKEN").is_err() {
-        let again = std::process::Command::new(std::env::current_exe().unwrap())
-            .args(["the_environment_means_nothing", "--exact"])
-            .env(
-                "KVSTORE_TEST_VAULT_URL",
-                format!("http://{}", vault.address()),
-            )
-            .env("KVSTORE_TEST_VAULT_TOKEN", vault.token())
-            .envs(ENVIRONMENT)
-            .output()
-            .unwrap();
-        let said = String::from_utf8_lossy(&again.stdout);
-        assert!(
-            again.status.success() && said.contains("1 passed"),
-            "{said}"
-        );
-        return;
-    }
-    let place = Place::new();
-    let store = place.text("").await;
-    store.set("key", "value").await.unwrap();
-    assert_eq!(store.get("key").await.unwrap().as_deref(), Some("value"));
-    let nothing = format!("vault+http://{}/{}", vault.address(), Vault::MOUNT);
-    let refused = VaultProvider::connect(&nothing).await.map(drop);
-    fails(refused, ErrorKind::InvalidConfig, "no way to log in");
-    let named = format!("{nothing}?token_env=VAULT_TOKEN");
-    fails(
-        VaultProvider::connect(&named).await.map(drop),
-        ErrorKind::Unauthenticated,
-        "refused the token",
-    );
-}
 
 #[tokio::test]
 async fn a_login_that_hangs_ends_by_the_deadline() {
