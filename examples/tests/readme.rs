@@ -4,6 +4,7 @@ use kvstore_core::{Capabilities, Listing, Provider, Versions};
 use kvstore_memory::MemoryProvider;
 use kvstore_mongodb::MongoDbProvider;
 use kvstore_redis::RedisProvider;
+use kvstore_vault::VaultProvider;
 
 const README: &str = include_str!("../../README.md");
 
@@ -11,24 +12,34 @@ const README: &str = include_str!("../../README.md");
 async fn the_table_of_providers_is_true() {
     let mongodb = MongoDbProvider::lazy("mongodb://localhost/database").unwrap();
     let redis = RedisProvider::lazy("redis://localhost").unwrap();
+    let vault = VaultProvider::lazy("vault+http://:token@localhost").unwrap();
     let rows = [
         row(
             MemoryProvider::new().capabilities(),
             "none: in this process",
             "memory:",
         ),
-        row(
-            mongodb.capabilities(),
-            "MongoDB",
-            "mongodb://host/database",
-        ),
+        row(mongodb.capabilities(), "MongoDB", "mongodb://host/database"),
         row(redis.capabilities(), "Redis, Valkey", "redis://host"),
+        row(
+            vault.capabilities(),
+            "HashiCorp Vault, OpenBao",
+            "vault://host/mount",
+        ),
     ];
     let table: Vec<_> = README
         .lines()
         .filter(|line| line.starts_with("| [`kvstore-"))
         .collect();
     assert_eq!(table, rows);
+}
+
+/// A number of bytes, rounded down.
+fn size(bytes: usize) -> String {
+    match bytes >> 20 {
+        0 => format!("{} KiB", bytes >> 10),
+        mebibytes => format!("{mebibytes} MiB"),
+    }
 }
 
 /// A provider's row, as the README has it.
@@ -50,7 +61,7 @@ fn row(capabilities: &Capabilities, server: &str, url: &str) -> String {
         format!("`{url}`"),
         capabilities
             .max_value_len
-            .map_or_else(|| "any".to_owned(), |bytes| format!("{} MiB", bytes >> 20)),
+            .map_or_else(|| "any".to_owned(), size),
         capabilities
             .expiry
             .map_or_else(|| "no".to_owned(), |granularity| format!("{granularity:?}")),

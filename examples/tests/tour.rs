@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
-use kvstore_testsuite::servers::{MongoDb, Redis, RedisServer, Reply};
+use kvstore_testsuite::servers::{MongoDb, Redis, RedisServer, Reply, Vault};
 
 fn tour(arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO"));
@@ -95,6 +95,12 @@ fn on_mongodb() {
     let printed = succeeds(&tour(&[&MongoDb::shared().url("")]));
     assert!(printed.trim_start().starts_with("mongodb "), "{printed}");
     assert!(!printed.contains("warning"), "{printed}");
+}
+
+#[test]
+fn on_vault() {
+    let printed = succeeds(&tour(&[&Vault::shared().url("")]));
+    assert!(printed.trim_start().starts_with("openbao "), "{printed}");
 }
 
 /// What a tour says that fails.

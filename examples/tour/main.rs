@@ -17,6 +17,7 @@ use kvstore_core::{KeyValueStore, Provider, Registry};
 use kvstore_memory::MemoryProvider;
 use kvstore_mongodb::MongoDbProvider;
 use kvstore_redis::RedisProvider;
+use kvstore_vault::VaultProvider;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -57,7 +58,8 @@ async fn tour(url: &str) -> Step {
     let registry = Registry::new()
         .with::<MemoryProvider>()
         .with::<MongoDbProvider>()
-        .with::<RedisProvider>();
+        .with::<RedisProvider>()
+        .with::<VaultProvider>();
     let place = Place {
         provider: registry.open(url).await?,
         name: format!("tour-{:016x}", RandomState::new().hash_one(())),
