@@ -9,16 +9,16 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
 use futures_util::TryStreamExt as _;
 use kvstore_core::{Error, ErrorKind, Result};
-use mongodb::Database;
 use mongodb::bson::{Document, RawDocumentBuf, cstr};
 use mongodb::error::Error as DriverError;
 use mongodb::raw_batch_cursor::RawBatch;
+use mongodb::{ClientSession, Database};
 use tokio::runtime::Handle;
 use tokio::sync::{OnceCell, Semaphore};
 use tokio::time::{Instant, timeout_at};
@@ -30,7 +30,7 @@ use crate::options::{self, Concerns};
 pub(crate) struct Client {
     pub(crate) config: MongoDbConfig,
     pub(crate) concerns: Concerns,
-    driver: OnceCell<mongodb::Client>,
+    driver: OnceCell<Driver>,
     permits: Arc<Semaphore>,
     max_calls: u32,
     /// Greater with each write, so also with each write of one session.
@@ -65,16 +65,19 @@ impl Client {
         Instant::now() + self.config.timeout
     }
 
-    async fn database(&self) -> Result<Database, DriverError> {
+    async fn driver(&self) -> Result<&Driver, Failure> {
         let make = || async {
             let options = options::client_options(&self.config).await?;
-            mongodb::Client::with_options(options)
+            let client = mongodb::Client::with_options(options)?;
+            Ok(Driver {
+                sessions: Mutex::default(),
+                database: client.database(&self.config.database),
+            })
         };
-        Ok(self
-            .driver
+        self.driver
             .get_or_try_init(make)
-            .await?
-            .database(&self.config.database))
+            .await
+            .map_err(Failure::read)
     }
 
     /// Gives a command that answers with documents, and waits for all of them.
@@ -85,14 +88,12 @@ impl Client {
     ) -> Result<Vec<RawBatch>> {
         let client = Arc::clone(self);
         let attempts = async move {
-            let database = client.database().await.map_err(Failure::read)?;
-            let attempt = async |command| {
-                let cursor = database.run_raw_cursor_command(command).batch().await?;
-                cursor.try_collect().await
-            };
+            let driver = client.driver().await?;
             let repeats = || client.repeat_reads && Instant::now() < deadline;
-            match attempt(command.clone()).await {
-                Err(error) if error::is_transient(&error) && repeats() => attempt(command).await,
+            match driver.find(command.clone()).await {
+                Err(error) if error::is_transient(&error) && repeats() => {
+                    driver.find(command).await
+                }
                 answer => answer,
             }
             .map_err(Failure::read)
@@ -119,50 +120,43 @@ impl Client {
         deadline: Instant,
     ) -> Result<Document, Failure> {
         let failure = |error| Failure::write(error, documents);
-        let database = self.database().await.map_err(Failure::read)?;
-        let session = database.client().start_session();
-        let mut session = session
-            .causal_consistency(false)
-            .await
-            .map_err(Failure::read)?;
-        let mut send = async |command| {
-            database
-                .run_raw_command(command)
-                .session(&mut session)
-                .await
-        };
+        let driver = self.driver().await?;
         if !self.repeat_writes.load(Ordering::Relaxed) {
-            return send(command).await.map_err(failure);
+            return driver.run(command).await.map_err(failure);
         }
         let mut numbered = command.clone();
         let number = self.transactions.fetch_add(1, Ordering::Relaxed);
         numbered.append(cstr!("txnNumber"), number);
+        let mut session = driver.session().await.map_err(Failure::read)?;
+        let mut send = async |command| {
+            let command = driver.database.run_raw_command(command);
+            command.session(&mut session).await
+        };
         // Not after the deadline: the caller knows by then that it may or may not be applied.
         let in_time = || Instant::now() < deadline;
         let first = match send(numbered.clone()).await {
             Ok(answer) if error::asks_to_repeat(&answer) && in_time() => Failure::unacknowledged(),
-            Ok(answer) => return Ok(answer),
+            Ok(answer) => {
+                driver.give_back(session);
+                return Ok(answer);
+            }
             Err(error) if error::is_of_standalone(&error) => {
                 self.repeat_writes.store(false, Ordering::Relaxed);
-                return send(command).await.map_err(failure);
+                return driver.run(command).await.map_err(failure);
             }
             Err(error) if error::is_transient(&error) && in_time() => failure(error),
             Err(error) => return Err(failure(error)),
         };
-        send(numbered)
-            .await
-            .map_err(|error| failure(error).after(&first))
+        let second = send(numbered).await;
+        second.map_err(|error| failure(error).after(&first))
     }
 
     /// Gives a command that is sent once, and changes no key.
     pub(crate) async fn ask(self: &Arc<Self>, command: RawDocumentBuf) -> Result<Document> {
         let client = Arc::clone(self);
         let answer = async move {
-            let database = client.database().await.map_err(Failure::read)?;
-            database
-                .run_raw_command(command)
-                .await
-                .map_err(Failure::read)
+            let driver = client.driver().await?;
+            driver.run(command).await.map_err(Failure::read)
         };
         self.call(self.deadline(), false, answer).await
     }
@@ -215,12 +209,68 @@ impl Client {
             self.permits.close();
             drop(all);
             if let Some(driver) = self.driver.get() {
-                let shutdown = driver.clone().shutdown().immediate(true).into_future();
+                driver.idle().clear();
+                let shutdown = driver
+                    .database
+                    .client()
+                    .clone()
+                    .shutdown()
+                    .immediate(true)
+                    .into_future();
                 // What is left of the connections after that ends with the process.
                 drop(timeout_at(deadline, Insistent::new(runtime, shutdown)).await);
             }
         }
         self.permits.close();
+    }
+}
+
+/// What calls are made with.
+struct Driver {
+    /// Such as are not in use. The driver makes one for each call else, and three tasks with it.
+    sessions: Mutex<Vec<ClientSession>>,
+    database: Database,
+}
+
+impl Driver {
+    async fn session(&self) -> Result<ClientSession, DriverError> {
+        let idle = self.idle().pop();
+        match idle {
+            Some(session) => Ok(session),
+            None => {
+                self.database
+                    .client()
+                    .start_session()
+                    .causal_consistency(false)
+                    .await
+            }
+        }
+    }
+
+    /// Keeps a session for the next call; not after a failure, when the driver does not use it again either.
+    fn give_back(&self, session: ClientSession) {
+        self.idle().push(session);
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<ClientSession>> {
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn find(&self, command: RawDocumentBuf) -> Result<Vec<RawBatch>, DriverError> {
+        let mut session = self.session().await?;
+        let command = self.database.run_raw_cursor_command(command);
+        let mut cursor = command.session(&mut session).batch().await?;
+        let batches = cursor.stream(&mut session).try_collect().await?;
+        self.give_back(session);
+        Ok(batches)
+    }
+
+    async fn run(&self, command: RawDocumentBuf) -> Result<Document, DriverError> {
+        let mut session = self.session().await?;
+        let command = self.database.run_raw_command(command);
+        let answer = command.session(&mut session).await?;
+        self.give_back(session);
+        Ok(answer)
     }
 }
 

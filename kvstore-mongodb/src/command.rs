@@ -1,5 +1,5 @@
-//! The commands. Each does its work by `_id` in one atomic step; what is stored stands under `$literal`, and
-//! what has expired is judged by the server's clock, `$$NOW`.
+//! The commands. Each does its work by `_id` in one atomic step. In expressions what is stored stands under `$literal`;
+//! what has expired is judged by the clock of the server, `$$NOW`.
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -269,6 +269,14 @@ impl<'a> Set<'a> {
     fn write(&self, update: &mut Writer) {
         update.document("q", |query| query.string("_id", self.key));
         update.bool("upsert", true);
+        if let (None, Expires::Never) = (&self.condition, self.expires) {
+            // Nothing is to be computed: the server replaces the document, with less ado.
+            update.document("u", |document| {
+                self.value.write(document, "value");
+                document.object_id("version", self.version);
+            });
+            return;
+        }
         update.array("u", |pipeline| {
             pipeline.document("0", |stage| match &self.condition {
                 None => stage.document("$replaceWith", |document| self.document(document)),
@@ -283,7 +291,7 @@ impl<'a> Set<'a> {
         });
     }
 
-    /// The document: as hexkit has it, with what is ours beside it.
+    /// The document, as an expression: as hexkit has it, with what is ours beside it.
     fn document(&self, document: &mut Writer) {
         document.string("_id", "$_id");
         document.document("value", |value| self.value.write(value, "$literal"));

@@ -8,7 +8,8 @@ use kvstore_testsuite::{Fixture, unique_root};
 
 /// Two clients of a collection of its own.
 async fn fixture(mongodb: &MongoDb) -> Fixture {
-    let url = mongodb.url(&format!("collection={}", unique_root()));
+    // Unoptimised, the driver takes a second for a value of 16 MiB, and many cases run at the same time.
+    let url = mongodb.url(&format!("collection={}&timeout=30s", unique_root()));
     let connect = async || {
         MongoDbProvider::connect(&url)
             .await
