@@ -211,5 +211,4 @@ pub(crate) const MEMBERS: &[&str] = &[
     "\\",
     "0",
     "null",
-    "$serde_json::private::Number",
 ];
