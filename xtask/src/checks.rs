@@ -55,6 +55,7 @@ pub(crate) fn run_all() -> Result<(), String> {
             "kvstore-memory",
             "kvstore-mongodb",
             "kvstore-redis",
+            "kvstore-vault",
         ];
         let packages = packages.iter().flat_map(|name| ["--package", name]);
         run(test(&["--features", features]).args(packages))

@@ -1,12 +1,13 @@
 //! What a call through `KeyValueStore` costs, as a ratio to the bare map or driver below it.
 //!
-//! `cargo bench -p kvstore-bench` measures everything; `-- memory`, `-- redis` or `-- mongodb` only that,
+//! `cargo bench -p kvstore-bench` measures everything; `-- memory`, `-- redis`, `-- mongodb` or `-- vault` only that,
 //! and `-- redis get_many` only its rows with that in their names. It prints Markdown.
 
 mod measure;
 mod memory;
 mod mongodb;
 mod redis;
+mod vault;
 
 use std::io;
 
@@ -22,10 +23,11 @@ fn main() -> io::Result<()> {
     let group = asked.next();
     let bench = Bench::new(measure, asked.next().cloned().unwrap_or_default())?;
     type Group = fn(&Bench);
-    let groups: [(&str, Group); 3] = [
+    let groups: [(&str, Group); 4] = [
         ("memory", memory::run),
         ("redis", redis::run),
         ("mongodb", mongodb::run),
+        ("vault", vault::run),
     ];
     for (name, run) in groups {
         if group.is_none_or(|group| group == name) {
