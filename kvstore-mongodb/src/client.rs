@@ -124,10 +124,11 @@ impl Client {
         if !self.repeat_writes.load(Ordering::Relaxed) {
             return driver.run(command).await.map_err(failure);
         }
-        let mut numbered = command.clone();
-        let number = self.transactions.fetch_add(1, Ordering::Relaxed);
-        numbered.append(cstr!("txnNumber"), number);
         let mut session = driver.session().await.map_err(Failure::read)?;
+        // Once the session is ours: a session takes no number below one that it had.
+        let number = self.transactions.fetch_add(1, Ordering::Relaxed);
+        let mut numbered = command.clone();
+        numbered.append(cstr!("txnNumber"), number);
         let mut send = async |command| {
             let command = driver.database.run_raw_command(command);
             command.session(&mut session).await
