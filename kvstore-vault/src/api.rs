@@ -43,7 +43,7 @@ struct Data<D> {
 #[derive(Deserialize)]
 pub(crate) struct Written {
     pub(crate) version: u64,
-    created_time: String,
+    pub(crate) created_time: Moment,
 }
 
 #[derive(Deserialize)]
@@ -81,11 +81,10 @@ impl Found {
         }))
     }
 
-    /// Whether it was written before another version was.
-    pub(crate) fn is_older(&self, other: &Written) -> Result<bool> {
-        let time = |text: &str| Moment::from_text(text);
-        let read: Option<Data<IgnoredAny>> = self.parse()?.data;
-        Ok(read.is_some_and(|read| time(&read.metadata.created_time) < time(&other.created_time)))
+    /// When the version was written; `None` where nothing was.
+    pub(crate) fn created(&self) -> Result<Option<Moment>> {
+        let read: Read<IgnoredAny> = self.parse()?;
+        Ok(read.data.map(|data| data.metadata.created_time))
     }
 
     /// The version whose members are still kept although the secret is missing: it has expired, or was
@@ -184,6 +183,24 @@ impl Call<'_> {
         Ok(())
     }
 
+    /// When the first version of a secret was written, since it was last removed.
+    pub(crate) async fn created(&self, path: &str) -> Result<Option<Moment>> {
+        #[derive(Deserialize)]
+        struct Described {
+            data: Option<Metadata>,
+        }
+        #[derive(Deserialize)]
+        struct Metadata {
+            created_time: Moment,
+        }
+        let found = self
+            .read_from(self.client.root.api("metadata", path))
+            .await?;
+        let described: Result<Described, _> = serde_json::from_slice(&found.0.text);
+        let Described { data } = described.map_err(|error| not_understood(&error))?;
+        Ok(data.map(|metadata| metadata.created_time))
+    }
+
     /// Marks a version as deleted, whatever newer ones there are.
     pub(crate) async fn delete_version(&self, path: &str, version: u64) -> Result<()> {
         self.versions("delete", path, version..=version).await
@@ -192,12 +209,8 @@ impl Call<'_> {
     /// Removes what a version and those before it hold, whatever newer ones there are. What was never
     /// there is passed over by the server.
     pub(crate) async fn destroy_to(&self, path: &str, version: u64) -> Result<()> {
-        self.versions(
-            "destroy",
-            path,
-            version.saturating_sub(KEPT).max(1)..=version,
-        )
-        .await
+        let first = version.saturating_sub(KEPT).max(1);
+        self.versions("destroy", path, first..=version).await
     }
 
     async fn versions(

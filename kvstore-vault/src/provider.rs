@@ -95,13 +95,15 @@ impl VaultProvider {
         })
     }
 
-    /// Destroys what is left of secrets that have expired or that conditional deletes have deleted, in all
-    /// their versions; the answer is how many there were.
+    /// Destroys what is left of secrets that have expired, or that `take` or a conditional delete has deleted,
+    /// in all their versions; the answer is how many there were.
     ///
-    /// A secret that is written at the same time is not harmed: only versions up to the one that was looked at
-    /// are destroyed. Names and version counts stay, since Vault has no way to remove them that would spare
-    /// such a write. It walks over all keys, with the deadline for each step, and needs the right to update
-    /// `destroy/…`.
+    /// A secret that is set at the same time is not harmed: only versions up to the one that was looked at
+    /// are destroyed. One that is *deleted and then* set, both in the moment between the look and the
+    /// destruction, would be: its versions count from 1 again, unless with
+    /// [`keep_counter`](crate::VaultConfig::keep_counter). Names and version counts stay, since Vault has no
+    /// way to remove them that would spare such a write. It walks over all keys, with the deadline for each
+    /// step, and needs the right to update `destroy/…`.
     ///
     /// # Errors
     /// The first that occurs; what was destroyed until then is.

@@ -24,13 +24,10 @@ pub(crate) async fn check(call: &Call<'_>) -> Result<()> {
     let secret = format!("{}/kvstore-check", config.path);
     let path = |endpoint: &str| format!("{}/{endpoint}/{secret}", config.mount);
     let mut needed = vec![(path("data"), vec!["create", "read", "update", "patch"])];
-    needed.push(match config.keep_counter {
-        true => (path("delete"), vec!["update"]),
-        false => (path("destroy"), vec!["update"]),
-    });
     let mut metadata = Vec::new();
-    if !config.keep_counter {
-        metadata.push("delete");
+    match config.keep_counter {
+        true => needed.push((path("delete"), vec!["update"])),
+        false => metadata.extend(["read", "delete"]),
     }
     if config.max_versions.is_some() {
         metadata.extend(["create", "update"]);

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use serde::de::{Deserialize, Deserializer, Error, Unexpected};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
@@ -59,6 +60,14 @@ impl Moment {
         Some(Self {
             since: Duration::new(seconds, nanos),
         })
+    }
+}
+
+impl<'de> Deserialize<'de> for Moment {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = <&str>::deserialize(deserializer)?;
+        Self::from_text(text)
+            .ok_or_else(|| D::Error::invalid_value(Unexpected::Other("a text"), &"a time"))
     }
 }
 

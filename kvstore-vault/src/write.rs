@@ -126,24 +126,26 @@ impl Call<'_> {
         let Some(tombstone) = self.replace(path, version).await? else {
             return Ok(false);
         };
-        self.clean(path, tombstone.version).await;
+        self.mark(path, &tombstone).await;
         Ok(true)
     }
 
     /// Replaces a version, if it still is the last, by a secret that says there is nothing: one of many does,
     /// while Vault deletes whatever version there is.
+    ///
+    /// Where versions count from 1 again after a delete, the tombstone stays, with the versions before it:
+    /// Vault would destroy them by their numbers alone, which by then may be those of values set since.
     async fn replace(&self, path: &str, version: u64) -> Result<Option<Written>> {
         let body = Body::tombstone().finish(None, Some(version), usize::MAX)?;
         self.write(path, body).await
     }
 
-    /// Removes a tombstone and what was before it. That this may fail is no failure, as the key is deleted
-    /// already, and a caller of `take` would lose the value; `purge_expired` sees to what is left.
-    async fn clean(&self, path: &str, tombstone: u64) {
-        let _ = match self.client.config.keep_counter {
-            true => self.delete_version(path, tombstone).await,
-            false => self.destroy_to(path, tombstone).await,
-        };
+    /// Marks a tombstone as deleted for Vault as well. That this may fail is no failure: the key is deleted
+    /// already, and a caller of `take` would lose the value.
+    async fn mark(&self, path: &str, tombstone: &Written) {
+        if self.client.config.keep_counter {
+            let _ = self.delete_version(path, tombstone.version).await;
+        }
     }
 
     pub(crate) async fn take(&self, request: GetRequest<'_>) -> Result<Option<Bytes>> {
@@ -156,25 +158,38 @@ impl Call<'_> {
             let Some(tombstone) = self.replace(&path, live.version).await? else {
                 continue;
             };
-            let taken = match self.client.config.keep_counter {
-                true => Some(found),
-                // Since it was read it may have been removed and set anew, at the same version.
-                false => self.replaced(&path, &tombstone).await?,
-            };
-            self.clean(&path, tombstone.version).await;
-            let Some(taken) = taken else { continue };
-            if let State::Live(live) = taken.state()? {
+            self.mark(&path, &tombstone).await;
+            if let Some(taken) = self.replaced(&path, found, &tombstone).await?
+                && let State::Live(live) = taken.state()?
+            {
                 // Decoded after it is gone: what is not of the type is taken too.
                 return live.secret.value(request.format).map(Some);
             }
         }
     }
 
-    /// What a tombstone replaced; `None` when it was removed in the meantime, with the tombstone.
-    async fn replaced(&self, path: &str, tombstone: &Written) -> Result<Option<Found>> {
-        let found = self.read_version(path, tombstone.version - 1).await?;
-        // What was set anew after the tombstone was removed is younger.
-        Ok(found.is_older(tombstone)?.then_some(found))
+    /// What a tombstone replaced. It is what was found before, unless that was deleted and another value set
+    /// at the same version; `None` when the tombstone was deleted in its turn.
+    async fn replaced(
+        &self,
+        path: &str,
+        found: Found,
+        tombstone: &Written,
+    ) -> Result<Option<Found>> {
+        if self.client.config.keep_counter {
+            return Ok(Some(found));
+        }
+        let before = self.read_version(path, tombstone.version - 1).await?;
+        let same = match before.created()? {
+            Some(at) if at >= tombstone.created_time => return Ok(None),
+            Some(at) => Some(at) == found.created()?,
+            // Deleted since, or not kept as newer versions are too many.
+            None => match self.created(path).await? {
+                Some(since) if Some(since) <= found.created()? => true,
+                _ => return Ok(None),
+            },
+        };
+        Ok(Some(if same { found } else { before }))
     }
 
     pub(crate) async fn touch(&self, request: TouchRequest<'_>) -> Result<bool> {

@@ -93,8 +93,8 @@ async fn a_right_that_is_missing_is_named() {
         ("read", "data"),
         ("update", "data"),
         ("patch", "data"),
+        ("read", "metadata"),
         ("delete", "metadata"),
-        ("update", "destroy"),
     ] {
         let config = with_policy(|policy| {
             let (before, after) = policy.split_once(&format!("/{place}/")).unwrap();
@@ -121,13 +121,13 @@ async fn a_right_that_is_missing_is_named() {
 async fn with_keep_counter_other_rights_do() {
     let config = with_policy(|policy| {
         let keeps = policy.replace("/destroy/", "/delete/");
-        keeps.replace("\"delete\", \"list\"", "\"list\"")
+        keeps.replace("\"read\", \"delete\", \"list\"", "\"list\"")
     });
     let lacks = VaultProvider::connect(config.clone()).await.map(drop);
     fails(
         lacks,
         ErrorKind::PermissionDenied,
-        "delete on `kvstore-test/metadata/",
+        "read, delete on `kvstore-test/metadata/",
     );
     let provider = VaultProvider::connect(config.keep_counter()).await.unwrap();
     all_but_listing(&provider).await;

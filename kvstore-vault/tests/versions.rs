@@ -59,34 +59,43 @@ async fn a_delete_that_keeps_the_counter_can_be_undone_by_vault() {
 }
 
 #[tokio::test]
-async fn what_is_taken_or_deleted_by_version_is_destroyed_with_what_was_before() {
+async fn what_is_taken_or_deleted_by_version_is_gone_when_purged() {
     let place = Place::new();
-    let store = place.text("").await;
+    let provider = place.provider("").await;
+    let store = KeyValueStore::text(provider.clone());
     for key in ["taken", "deleted"] {
         for value in ["one", "two", "three"] {
             store.set(key, value).await.unwrap();
         }
     }
     assert_eq!(store.take("taken").await.unwrap().as_deref(), Some("three"));
-    let version = store
-        .get_entry("deleted")
-        .await
-        .unwrap()
-        .unwrap()
-        .version
-        .unwrap();
-    assert!(
-        store
-            .delete_if("deleted", version)
-            .await
-            .unwrap()
-            .is_applied()
-    );
+    let entry = store.get_entry("deleted").await.unwrap().unwrap();
+    let deleted = store.delete_if("deleted", entry.version.unwrap()).await;
+    assert!(deleted.unwrap().is_applied());
+    for key in ["taken", "deleted"] {
+        assert_eq!(place.members(key), json!({ "value": null }), "{key}");
+    }
+    assert_eq!(provider.purge_expired().await.unwrap(), 2);
     for key in ["taken", "deleted"] {
         let found = versions(&place, key);
         for version in ["1", "2", "3", "4"] {
             assert_eq!(found[version]["destroyed"], json!(true), "{key} {version}");
         }
+    }
+}
+
+/// Then what was taken can be read no more when its tombstone is there.
+#[tokio::test]
+async fn take_hands_out_each_value_once_where_one_version_is_kept() {
+    let takes = |case: &&kvstore_testsuite::Case| case.name.starts_with("c5_");
+    let cases: Vec<_> = kvstore_testsuite::cases().iter().filter(takes).collect();
+    assert_eq!(cases.len(), 4);
+    for case in cases {
+        let place = Place::new();
+        let provider = place.provider("&max_versions=1").await;
+        let other = place.provider("&max_versions=1").await;
+        let run = case.run(kvstore_testsuite::Fixture::new(provider).with_other(other));
+        run.await.unwrap_or_else(|e| panic!("{}: {e}", case.name));
     }
 }
 

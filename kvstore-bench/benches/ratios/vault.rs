@@ -31,13 +31,16 @@ pub(crate) fn run(bench: &Bench) {
     let store = KeyValueStore::text(opened.expect(FAILED));
     let driver = Arc::new(raw(vault));
     let keys: Arc<Vec<String>> = Arc::new((0..KEYS).map(|i| format!("key/{i}")).collect());
-    let paths: Arc<Vec<String>> = Arc::new(keys.iter().map(|key| format!("{root}/{key}")).collect());
+    let paths: Arc<Vec<String>> =
+        Arc::new(keys.iter().map(|key| format!("{root}/{key}")).collect());
 
     bench.table("Vault, against `vaultrs`", "vaultrs", "kvstore");
     for size in SIZES {
         let value = "v".repeat(size);
         let items = keys.iter().map(|key| (key, &value));
-        block.block_on(store.set_many(items, SetOptions::new())).expect(FAILED);
+        block
+            .block_on(store.set_many(items, SetOptions::new()))
+            .expect(FAILED);
         for tasks in TASKS {
             bench.row(
                 &format!("`get`, {size} bytes"),
@@ -76,7 +79,9 @@ pub(crate) fn run(bench: &Bench) {
         }
     }
     batches(bench, &store, &keys);
-    block.block_on(store.delete_many(keys.iter())).expect(FAILED);
+    block
+        .block_on(store.delete_many(keys.iter()))
+        .expect(FAILED);
     block.block_on(store.close()).expect(FAILED);
 }
 
