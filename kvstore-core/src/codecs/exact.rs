@@ -11,7 +11,7 @@ use serde::ser::{Serialize, Serializer};
 use serde_json::ser::{CompactFormatter, Formatter};
 use serde_json::{Map, Value};
 
-use super::{finite, numbers, redact};
+use super::{finite, numbers, redact, reserved};
 use crate::BoxError;
 
 const MAX_DEPTH: usize = 100;
@@ -24,6 +24,7 @@ pub(super) fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Bytes, BoxError
     let wrote_null = Cell::new(false);
     let exact = Exact {
         depth: 0,
+        in_name: false,
         wrote_null: &wrote_null,
     };
     let mut text = Vec::with_capacity(128);
@@ -42,6 +43,7 @@ pub(super) fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Bytes, BoxError
 /// Writes as `CompactFormatter`, and refuses what would not come back.
 struct Exact<'a> {
     depth: usize,
+    in_name: bool,
     wrote_null: &'a Cell<bool>,
 }
 
@@ -121,6 +123,31 @@ impl Formatter for Exact<'_> {
         CompactFormatter.end_object(writer)
     }
 
+    fn begin_object_key<W: ?Sized + io::Write>(
+        &mut self,
+        writer: &mut W,
+        first: bool,
+    ) -> io::Result<()> {
+        self.in_name = true;
+        CompactFormatter.begin_object_key(writer, first)
+    }
+
+    fn end_object_key<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.in_name = false;
+        CompactFormatter.end_object_key(writer)
+    }
+
+    fn write_string_fragment<W: ?Sized + io::Write>(
+        &mut self,
+        writer: &mut W,
+        fragment: &str,
+    ) -> io::Result<()> {
+        if self.in_name && reserved::is_reserved(fragment) {
+            return Err(io::Error::other(reserved::REFUSED));
+        }
+        CompactFormatter.write_string_fragment(writer, fragment)
+    }
+
     /// JSON text inside a value (`RawValue`): checked, since it is not written token by token.
     fn write_raw_fragment<W: ?Sized + io::Write>(
         &mut self,
@@ -130,6 +157,9 @@ impl Formatter for Exact<'_> {
         self.descend(numbers::nesting(fragment))?;
         if numbers::has_inexact_integer(fragment.as_bytes()) {
             return Err(io::Error::other(TOO_BIG));
+        }
+        if reserved::is_in(fragment.as_bytes()) {
+            return Err(io::Error::other(reserved::REFUSED));
         }
         writer.write_all(fragment.as_bytes())
     }

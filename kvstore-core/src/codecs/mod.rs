@@ -5,6 +5,7 @@ mod finite;
 mod numbers;
 mod portable;
 mod redact;
+mod reserved;
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -83,7 +84,8 @@ impl Codec<String> for TextCodec {
 /// JSON objects, as `serde_json` has them.
 ///
 /// Members are stored in the order of their names, whatever features of `serde_json` are on. Numbers are exact:
-/// one that neither a 64-bit integer nor a 64-bit float holds exactly is refused.
+/// one that neither a 64-bit integer nor a 64-bit float holds exactly is refused. So are the member names that
+/// `serde_json` keeps for itself (`$serde_json::private::…`).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct JsonCodec;
 
@@ -104,7 +106,8 @@ impl Codec<Map<String, Value>> for JsonCodec {
 /// Any serde type, as JSON text.
 ///
 /// Whatever serialises to JSON is a value, but for `null` (`None`, `()`): there is no way to store no value.
-/// A float that is not finite, an integer beyond 64 bits and nesting over 100 are refused.
+/// A float that is not finite, an integer beyond 64 bits, nesting over 100, and the two member names that
+/// `serde_json` keeps for itself (`$serde_json::private::…`) are refused.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ModelCodec;
 

@@ -9,14 +9,11 @@ use serde::de::{
     SeqAccess, VariantAccess, Visitor,
 };
 
-use super::{numbers, redact};
+use super::{numbers, redact, reserved};
 use crate::BoxError;
 
 /// Whether numbers are held as text: with `arbitrary_precision`.
 const AS_TEXT: bool = size_of::<serde_json::Number>() == size_of::<String>();
-
-/// The one member's name in the map that stands for a number.
-const NUMBER: &str = "$serde_json::private::Number";
 
 /// Decodes JSON text.
 pub(super) fn decode<T: DeserializeOwned>(text: &[u8]) -> Result<T, BoxError> {
@@ -25,6 +22,9 @@ pub(super) fn decode<T: DeserializeOwned>(text: &[u8]) -> Result<T, BoxError> {
     }
     if numbers::has_inexact_integer(text) {
         return Err("it has an integer beyond 64 bits".into());
+    }
+    if reserved::is_in(text) {
+        return Err(reserved::REFUSED.into());
     }
     let decoded = if AS_TEXT {
         let mut reader = serde_json::Deserializer::from_slice(text);
@@ -176,7 +176,7 @@ visitor! {
     AnyVisitor {
         fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<V::Value, A::Error> {
             let first: Option<String> = members.next_key()?;
-            if first.as_deref() == Some(NUMBER) {
+            if first.as_deref() == Some(reserved::NUMBER) {
                 return visit_number(self.0, &members.next_value::<String>()?);
             }
             self.0.visit_map(Resumed { first, rest: Portable(members) })

@@ -56,6 +56,22 @@ fn models_are_any_json_but_null() {
 }
 
 #[test]
+fn names_that_serde_json_reads_as_something_else_are_refused_in_every_build() {
+    for name in [
+        "$serde_json::private::Number",
+        "$serde_json::private::RawValue",
+    ] {
+        let value = json!({ "a": [{ name: "1" }] });
+        let error = encode(value.clone()).unwrap_err().to_string();
+        assert!(error.contains("choose another name"), "{error}");
+        let sorted = object(value.clone());
+        assert!(JsonCodec.encode(Input::Owned(sorted)).is_err());
+        assert!(decode::<BTreeMap<String, Value>>(&value.to_string()).is_err());
+        round_trip(&name.to_owned(), &format!("{name:?}"));
+    }
+}
+
+#[test]
 fn floats_that_are_not_finite_are_refused_wherever_they_are() {
     #[derive(Serialize, Deserialize)]
     enum Shape {
