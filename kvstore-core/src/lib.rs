@@ -5,6 +5,7 @@ mod codec;
 mod codecs;
 mod entry;
 mod error;
+pub mod escape;
 mod key;
 mod keys;
 mod options;

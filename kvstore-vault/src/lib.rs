@@ -6,7 +6,6 @@ mod client;
 mod config;
 mod credential;
 mod error;
-mod escape;
 mod http;
 mod json;
 mod login;

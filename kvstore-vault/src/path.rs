@@ -1,8 +1,7 @@
 //! Where a key is on the server.
 
+use kvstore_core::escape;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-
-use crate::escape::{escape_into, unescape, unescape_part};
 
 /// What a URL's path has as it is; all else is percent-encoded.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
@@ -60,7 +59,7 @@ impl Root {
         let mut path = String::with_capacity(self.path.len() + 1 + key.len() + 16);
         path.push_str(&self.path);
         path.push('/');
-        escape_into(&mut path, key, reserved);
+        escape::to_path(&mut path, key, reserved);
         path
     }
 
@@ -74,12 +73,12 @@ impl Root {
 
     /// The key of a secret's path, if it is one.
     pub(crate) fn key(&self, path: &str) -> Option<String> {
-        unescape(self.below(path)?, reserved)
+        escape::from_path(self.below(path)?, reserved)
     }
 
     /// Whether keys below a folder may begin with a prefix.
     pub(crate) fn may_hold(&self, folder: &str, prefix: &str) -> bool {
-        let begin = self.below(folder).and_then(unescape_part);
+        let begin = self.below(folder).and_then(escape::from_folder);
         begin.is_some_and(|begin| {
             begin.starts_with(prefix.as_bytes()) || prefix.as_bytes().starts_with(&begin)
         })
@@ -103,7 +102,7 @@ pub(crate) fn encode(path: &str) -> impl std::fmt::Display {
 /// Whether a mount or a path is as it would be on the server, with nothing to escape in it.
 pub(crate) fn is_plain(path: &str) -> bool {
     let mut escaped = String::with_capacity(path.len());
-    escape_into(&mut escaped, path, reserved);
+    escape::to_path(&mut escaped, path, reserved);
     escaped == path
 }
 

@@ -49,7 +49,8 @@ pub(crate) fn run_all() -> Result<(), String> {
     })?;
     report.step("Tests with other features of serde_json", || {
         // A program that switches them on does so for every crate in it.
-        let features = "serde_json/arbitrary_precision,serde_json/preserve_order,serde_json/raw_value";
+        let features =
+            "serde_json/arbitrary_precision,serde_json/preserve_order,serde_json/raw_value";
         let packages = [
             "kvstore-core",
             "kvstore-memory",

@@ -1,12 +1,19 @@
-//! Keys as paths of slash-separated names, for servers that cannot hold every character.
+//! Keys as names on servers that cannot hold every character, for providers.
 //!
-//! `~` and two upper-case hex digits stand for a byte of UTF-8. A segment that is empty is `~`, and one that
-//! is `.` or `..` has its dots escaped. A segment over 255 bytes is broken with `~-/`. The mapping is
-//! injective, and what `escape` did not make is not decoded.
+//! `~` and two upper-case hex digits stand for a byte of UTF-8. In a path, a segment that is empty is `~`, one
+//! that is `.` or `..` has its dots escaped, and one over 255 bytes is broken with `~-/`. The mapping is
+//! injective, and what it does not make is not decoded.
+//!
+//! ```
+//! use kvstore_core::escape;
+//!
+//! let mut path = String::from("secrets/");
+//! escape::to_path(&mut path, "a//../~\n", |char| char.is_control());
+//! assert_eq!(path, "secrets/a/~/~2E~2E/~7E~0A");
+//! ```
 
-/// Which characters a server cannot hold as they are. `~` is always escaped; whole segments that are empty,
-/// `.` or `..`, and long ones, are always treated.
-pub(crate) type Reserved = fn(char) -> bool;
+/// Which characters a server cannot hold as they are; `~` is escaped whatever it says.
+pub type Reserved = fn(char) -> bool;
 
 /// The longest name that is made.
 const MAX_SEGMENT: usize = 255;
@@ -14,8 +21,8 @@ const MAX_SEGMENT: usize = 255;
 /// Ends a name whose segment goes on in the next.
 const CONTINUES: &str = "~-";
 
-/// Appends a key's path.
-pub(crate) fn escape_into(path: &mut String, key: &str, reserved: Reserved) {
+/// Appends a key as a path of slash-separated names, none of them empty, `.`, `..` or over 255 bytes.
+pub fn to_path(path: &mut String, key: &str, reserved: Reserved) {
     for (at, segment) in key.split('/').enumerate() {
         if at > 0 {
             path.push('/');
@@ -24,19 +31,22 @@ pub(crate) fn escape_into(path: &mut String, key: &str, reserved: Reserved) {
     }
 }
 
+/// Appends a key as one name, for servers without paths: only characters are escaped.
+pub fn to_name(name: &mut String, key: &str, reserved: Reserved) {
+    for char in key.chars() {
+        match char == '~' || reserved(char) {
+            true => escape_char(name, char),
+            false => name.push(char),
+        }
+    }
+}
+
 fn escape_segment(path: &mut String, segment: &str, reserved: Reserved) {
     let begin = path.len();
     match segment {
         "" => path.push('~'),
         "." | ".." => segment.chars().for_each(|dot| escape_char(path, dot)),
-        _ => {
-            for char in segment.chars() {
-                match char == '~' || reserved(char) {
-                    true => escape_char(path, char),
-                    false => path.push(char),
-                }
-            }
-        }
+        _ => to_name(path, segment, reserved),
     }
     if path.len() - begin > MAX_SEGMENT {
         let long = path.split_off(begin);
@@ -75,17 +85,27 @@ fn push_broken(path: &mut String, mut long: &str) {
     path.push_str(long);
 }
 
-/// The key of a path, if it is one that `escape_into` makes.
-pub(crate) fn unescape(path: &str, reserved: Reserved) -> Option<String> {
-    let key = String::from_utf8(unescape_part(path)?).ok()?;
+/// The key of a path, if it is one that [`to_path`] makes.
+pub fn from_path(path: &str, reserved: Reserved) -> Option<String> {
+    let key = String::from_utf8(from_folder(path)?).ok()?;
     let mut again = String::with_capacity(path.len());
-    escape_into(&mut again, &key, reserved);
+    to_path(&mut again, &key, reserved);
     (again == path).then_some(key)
 }
 
-/// What a path, or the beginning of one up to and with a slash, stands for, which may end inside of a
-/// character; whether it is one that `escape_into` makes is not looked at.
-pub(crate) fn unescape_part(path: &str) -> Option<Vec<u8>> {
+/// The key of a name, if it is one that [`to_name`] makes.
+pub fn from_name(name: &str, reserved: Reserved) -> Option<String> {
+    let mut key = Vec::with_capacity(name.len());
+    unescape_name(&mut key, name)?;
+    let key = String::from_utf8(key).ok()?;
+    let mut again = String::with_capacity(name.len());
+    to_name(&mut again, &key, reserved);
+    (again == name).then_some(key)
+}
+
+/// How the keys begin that are in a folder, which is the beginning of a path up to and with a slash. It may
+/// end inside of a character. Whether it is one that [`to_path`] makes is not looked at.
+pub fn from_folder(path: &str) -> Option<Vec<u8>> {
     let mut key = Vec::with_capacity(path.len());
     let mut names = path.split('/').peekable();
     while let Some(name) = names.next() {
@@ -125,7 +145,7 @@ mod tests {
 
     fn escape(key: &str) -> String {
         let mut path = String::new();
-        escape_into(&mut path, key, control_or_symbol);
+        to_path(&mut path, key, control_or_symbol);
         path
     }
 
@@ -133,7 +153,7 @@ mod tests {
     fn check(key: &str) -> String {
         let path = escape(key);
         assert_eq!(
-            unescape(&path, control_or_symbol).as_deref(),
+            from_path(&path, control_or_symbol).as_deref(),
             Some(key),
             "{path}"
         );
@@ -182,6 +202,19 @@ mod tests {
     }
 
     #[test]
+    fn names_have_their_characters_escaped_and_no_more() {
+        for (key, expected) in [("a//../b", "a//../b"), (".", "."), ("a\0~/", "a~00~7E/")] {
+            let mut name = String::new();
+            to_name(&mut name, key, control_or_symbol);
+            assert_eq!(name, expected);
+            assert_eq!(from_name(&name, control_or_symbol).as_deref(), Some(key));
+        }
+        for name in ["~", "~2", "~7e", "~41", "~-", "\0", "~FF"] {
+            assert_eq!(from_name(name, control_or_symbol), None, "{name:?}");
+        }
+    }
+
+    #[test]
     fn long_segments_are_broken_between_characters() {
         assert_eq!(
             check(&"x".repeat(256)),
@@ -206,13 +239,13 @@ mod tests {
     }
 
     #[test]
-    fn what_escape_does_not_make_is_not_ours() {
+    fn what_is_not_made_here_is_not_ours() {
         let long = "x".repeat(256);
         for path in [
             "", "a/", "/a", "a//b", "..", "~~", "~2", "~2e", "~41", "~-", "a~-", "a~-/b", "~FF",
             "~+1", "a~", "~é", "🦀", "~2E/..", &long,
         ] {
-            assert_eq!(unescape(path, control_or_symbol), None, "{path}");
+            assert_eq!(from_path(path, control_or_symbol), None, "{path}");
         }
     }
 
@@ -225,7 +258,7 @@ mod tests {
             ("~/", "/"),
             ("xy~-/", "xy"),
         ] {
-            assert_eq!(unescape_part(part).as_deref(), Some(key.as_bytes()));
+            assert_eq!(from_folder(part).as_deref(), Some(key.as_bytes()));
         }
     }
 
@@ -250,7 +283,7 @@ mod tests {
 
         #[test]
         fn what_is_decoded_is_what_escape_makes(path in "[/~.aE0-9é-]{1,12}") {
-            if let Some(key) = unescape(&path, control_or_symbol) {
+            if let Some(key) = from_path(&path, control_or_symbol) {
                 prop_assert_eq!(escape(&key), path);
             }
         }
