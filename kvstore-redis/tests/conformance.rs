@@ -17,6 +17,11 @@ mod plain {
     kvstore_testsuite::conformance!(|| fixture(Redis::shared().url().parse().unwrap()));
 }
 
+mod valkey {
+    use super::*;
+    kvstore_testsuite::conformance!(|| fixture(Redis::valkey().url().parse().unwrap()));
+}
+
 mod tls {
     use super::*;
     async fn connect() -> Fixture {

@@ -1,7 +1,7 @@
 //! What the server refuses, each on a real one: the right kind, nothing secret, never a miss.
 
 use kvstore_core::{ErrorKind, Result};
-use kvstore_testsuite::servers::{RedisServer, Reply};
+use kvstore_testsuite::servers::{Redis, RedisServer, Reply};
 
 mod common;
 use common::{
@@ -200,6 +200,20 @@ async fn a_value_beyond_the_limits() {
         recovers("get", || texts.get("key")).await.as_deref(),
         Some("0123456789")
     );
+}
+
+#[tokio::test]
+async fn ping_tells_valkey_from_redis() -> Result<()> {
+    let valkey = Redis::valkey();
+    let info = texts(valkey.url(), "").await.ping().await?;
+    assert_eq!(info.product, "valkey");
+    // Not that of the Redis it is compatible with, which stands beside it.
+    let reply = valkey.command(&["INFO", "server"]).text();
+    let version = reply
+        .lines()
+        .find_map(|line| line.strip_prefix("valkey_version:"));
+    assert_eq!(info.version.as_deref(), version.map(str::trim));
+    Ok(())
 }
 
 #[tokio::test]

