@@ -51,6 +51,8 @@ static FOUND_WITHOUT_VALUE: LazyLock<RawDocumentBuf> =
 /// Which fields a read brings along.
 #[derive(Clone, Copy)]
 pub(crate) enum Fields {
+    /// The document as it is, without the server's clock.
+    Document,
     All,
     /// All but the value, which may be large.
     NoValue,
@@ -83,13 +85,11 @@ impl Client {
     pub(crate) fn find_one(&self, key: &str, fields: Fields) -> RawDocumentBuf {
         let mut command = self.find(key.len());
         command.document("filter", |filter| filter.string("_id", key));
-        command.written(
-            "projection",
-            match fields {
-                Fields::All => &FOUND,
-                Fields::NoValue => &FOUND_WITHOUT_VALUE,
-            },
-        );
+        match fields {
+            Fields::Document => {}
+            Fields::All => command.written("projection", &FOUND),
+            Fields::NoValue => command.written("projection", &FOUND_WITHOUT_VALUE),
+        }
         command.int32("limit", 1);
         command.bool("singleBatch", true);
         command.finish()

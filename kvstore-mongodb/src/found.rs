@@ -71,6 +71,16 @@ pub(crate) fn each<'a>(
     Ok(())
 }
 
+/// Whether there is a document with an expiry, passed or not.
+pub(crate) fn expires(batches: &[RawBatch]) -> Result<bool> {
+    let mut expires = false;
+    each(batches, |document| {
+        expires |= Found::new(document)?.expires_at.is_some();
+        Ok(())
+    })?;
+    Ok(expires)
+}
+
 /// The document that was asked for, if it is there and has not expired.
 pub(crate) fn first(batches: &[RawBatch]) -> Result<Option<Found<'_>>> {
     let mut first = None;

@@ -113,10 +113,13 @@ impl MongoDbProvider {
         })
     }
 
-    /// Sees to the index, beside the write that wants it.
+    /// Sees to what an expiry needs: the index, which is made beside the write that wants it.
     fn want_index(&self, expiry: Expiry) {
-        if matches!(expiry, Expiry::After(_)) && !self.shared.indexed.swap(true, Ordering::Relaxed)
-        {
+        if !matches!(expiry, Expiry::After(_)) {
+            return;
+        }
+        self.client.expects_expiry();
+        if !self.shared.indexed.swap(true, Ordering::Relaxed) {
             let provider = self.clone();
             let make = async move {
                 // When the server does not serve, the next write that expires sees to it.
@@ -149,8 +152,8 @@ impl Provider for MongoDbProvider {
     }
 
     async fn get(&self, request: GetRequest<'_>) -> Result<Option<Bytes>> {
-        let command = self.client.find_one(request.key.as_str(), Fields::All);
-        let batches = self.client.read(command, self.client.deadline()).await?;
+        let key = request.key.as_str();
+        let batches = self.client.read_one(key, self.client.deadline()).await?;
         first(&batches)?
             .map(|found| decode(request.format, found.value))
             .transpose()
@@ -185,10 +188,7 @@ impl Provider for MongoDbProvider {
     async fn get_entry(&self, request: GetRequest<'_>) -> Result<Option<Entry<Bytes>>> {
         let (key, deadline) = (request.key.as_str(), self.client.deadline());
         for _ in 0..ATTEMPTS {
-            let batches = self
-                .client
-                .read(self.client.find_one(key, Fields::All), deadline)
-                .await?;
+            let batches = self.client.read_one(key, deadline).await?;
             let Some(found) = first(&batches)? else {
                 return Ok(None);
             };
