@@ -185,7 +185,10 @@ impl Client {
         for chunk in chunks(keys, |key| key.len() + 16) {
             let read = match &broken {
                 Some(error) => Err(Error::clone(error)),
-                None => self.read(self.find_many(&chunk), self.deadline()).await,
+                None => {
+                    let command = |fields| self.find_many(&chunk, fields);
+                    self.read_found(command, self.deadline()).await
+                }
             };
             let looked = read.and_then(|batches| {
                 each(&batches, |document| {

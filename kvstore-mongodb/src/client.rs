@@ -90,23 +90,30 @@ impl Client {
         self.expiring.store(true, Ordering::Relaxed);
     }
 
-    /// Reads a document, with the server's clock where it is needed: that takes the server a fifth longer, so
+    /// Reads documents, with the server's clock where it is needed: that takes the server a fifth longer, so
     /// it is not asked for where no document has an expiry.
-    pub(crate) async fn read_one(
+    pub(crate) async fn read_found(
         self: &Arc<Self>,
-        key: &str,
+        command: impl Fn(Fields) -> RawDocumentBuf,
         deadline: Instant,
     ) -> Result<Vec<RawBatch>> {
         if !self.expiring.load(Ordering::Relaxed) {
-            let batches = self
-                .read(self.find_one(key, Fields::Document), deadline)
-                .await?;
+            let batches = self.read(command(Fields::Document), deadline).await?;
             if !found::expires(&batches)? {
                 return Ok(batches);
             }
             self.expects_expiry();
         }
-        self.read(self.find_one(key, Fields::All), deadline).await
+        self.read(command(Fields::All), deadline).await
+    }
+
+    pub(crate) async fn read_one(
+        self: &Arc<Self>,
+        key: &str,
+        deadline: Instant,
+    ) -> Result<Vec<RawBatch>> {
+        self.read_found(|fields| self.find_one(key, fields), deadline)
+            .await
     }
 
     /// Gives a command that answers with documents, and waits for all of them.

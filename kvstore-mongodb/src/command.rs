@@ -58,6 +58,16 @@ pub(crate) enum Fields {
     NoValue,
 }
 
+impl Fields {
+    fn write(self, command: &mut Writer) {
+        match self {
+            Self::Document => {}
+            Self::All => command.written("projection", &FOUND),
+            Self::NoValue => command.written("projection", &FOUND_WITHOUT_VALUE),
+        }
+    }
+}
+
 impl Client {
     /// Begins a command on the collection.
     pub(crate) fn command(&self, name: &str, capacity: usize) -> Writer {
@@ -85,18 +95,14 @@ impl Client {
     pub(crate) fn find_one(&self, key: &str, fields: Fields) -> RawDocumentBuf {
         let mut command = self.find(key.len());
         command.document("filter", |filter| filter.string("_id", key));
-        match fields {
-            Fields::Document => {}
-            Fields::All => command.written("projection", &FOUND),
-            Fields::NoValue => command.written("projection", &FOUND_WITHOUT_VALUE),
-        }
+        fields.write(&mut command);
         command.int32("limit", 1);
         command.bool("singleBatch", true);
         command.finish()
     }
 
     /// Finds these keys, all in the first answer where they fit in.
-    pub(crate) fn find_many(&self, keys: &[&str]) -> RawDocumentBuf {
+    pub(crate) fn find_many(&self, keys: &[&str], fields: Fields) -> RawDocumentBuf {
         let mut command = self.find(keys.iter().map(|key| key.len() + 16).sum());
         command.document("filter", |filter| {
             filter.document("_id", |id| {
@@ -107,7 +113,7 @@ impl Client {
                 });
             });
         });
-        command.written("projection", &FOUND);
+        fields.write(&mut command);
         command.int32(
             "batchSize",
             i32::try_from(keys.len() + 1).unwrap_or(i32::MAX),

@@ -292,6 +292,35 @@ async fn hexkits_documents_get_versions_and_its_writes_end_them() {
     assert!(texts.get_entry("k").await.unwrap().is_none());
 }
 
+/// One that knows of no expiry yet does not ask for the server's clock.
+#[tokio::test]
+async fn who_never_met_an_expiry_misses_none() {
+    for read in ["get", "get_entry", "get_many"] {
+        let (provider, raw) = pair(MongoDb::shared(), "").await;
+        let text = KeyValueStore::text(provider);
+        text.set("live", "1").await.unwrap();
+        let past = DateTime::from_millis(DateTime::now().timestamp_millis() - 1000);
+        raw.insert_one(doc! {"_id": "expired", "value": "secret", "expires_at": past})
+            .await
+            .unwrap();
+        let found = match read {
+            "get" => text.get("expired").await.unwrap(),
+            "get_entry" => text
+                .get_entry("expired")
+                .await
+                .unwrap()
+                .map(|entry| entry.value),
+            _ => {
+                let mut found = text.get_many(["live", "expired"]).await.unwrap();
+                assert_eq!(found[0].as_deref(), Some("1"));
+                found.remove(1)
+            }
+        };
+        assert_eq!(found, None, "{read}");
+        assert_eq!(text.get("live").await.unwrap().as_deref(), Some("1"));
+    }
+}
+
 #[tokio::test]
 async fn an_expiry_that_is_no_date_is_none() {
     let (provider, raw) = pair(MongoDb::shared(), "").await;
