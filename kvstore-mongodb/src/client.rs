@@ -1,5 +1,5 @@
 //! The driver, made with the first call, and what every call has: a place among the connections, a deadline,
-//! one more attempt where that cannot do harm.
+//! further attempts where these cannot do harm.
 //!
 //! - The driver's futures must not be dropped half-way (RUST-937), and callers may drop ours: see [`Insistent`].
 //! - It has no deadline for a call, and waits for a free connection without end. So calls wait here, before
@@ -12,6 +12,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use futures_util::TryStreamExt as _;
 use kvstore_core::{Error, ErrorKind, Result};
@@ -21,7 +22,7 @@ use mongodb::raw_batch_cursor::RawBatch;
 use mongodb::{ClientSession, Database};
 use tokio::runtime::Handle;
 use tokio::sync::{OnceCell, Semaphore};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::MongoDbConfig;
 use crate::command::Fields;
@@ -125,14 +126,14 @@ impl Client {
         let client = Arc::clone(self);
         let attempts = async move {
             let driver = client.driver().await?;
-            let repeats = || client.repeat_reads && Instant::now() < deadline;
-            match driver.find(command.clone()).await {
-                Err(error) if error::is_transient(&error) && repeats() => {
-                    driver.find(command).await
+            let attempts = if client.repeat_reads { ATTEMPTS } else { 1 };
+            let mut pauses = Pauses::new(attempts, deadline);
+            loop {
+                match driver.find(command.clone()).await {
+                    Err(error) if error::is_transient(&error) && pauses.next().await => {}
+                    answer => return answer.map_err(Failure::read),
                 }
-                answer => answer,
             }
-            .map_err(Failure::read)
         };
         self.call(deadline, false, attempts).await
     }
@@ -169,23 +170,28 @@ impl Client {
             let command = driver.database.run_raw_command(command);
             command.session(&mut session).await
         };
-        // Not after the deadline: the caller knows by then that it may or may not be applied.
-        let in_time = || Instant::now() < deadline;
-        let first = match send(numbered.clone()).await {
-            Ok(answer) if error::asks_to_repeat(&answer) && in_time() => Failure::unacknowledged(),
-            Ok(answer) => {
-                driver.give_back(session);
-                return Ok(answer);
-            }
-            Err(error) if error::is_of_standalone(&error) => {
-                self.repeat_writes.store(false, Ordering::Relaxed);
-                return driver.run(command).await.map_err(failure);
-            }
-            Err(error) if error::is_transient(&error) && in_time() => failure(error),
-            Err(error) => return Err(failure(error)),
-        };
-        let second = send(numbered).await;
-        second.map_err(|error| failure(error).after(&first))
+        let mut pauses = Pauses::new(ATTEMPTS, deadline);
+        let mut failed: Option<Failure> = None;
+        loop {
+            let last = match send(numbered.clone()).await {
+                Ok(answer) if error::asks_to_repeat(&answer) && pauses.next().await => {
+                    Failure::unacknowledged()
+                }
+                Ok(answer) => {
+                    if failed.is_none() {
+                        driver.give_back(session);
+                    }
+                    return Ok(answer);
+                }
+                Err(error) if failed.is_none() && error::is_of_standalone(&error) => {
+                    self.repeat_writes.store(false, Ordering::Relaxed);
+                    return driver.run(command).await.map_err(failure);
+                }
+                Err(error) if error::is_transient(&error) && pauses.next().await => failure(error),
+                Err(error) => return Err(failure(error).after(failed.as_ref())),
+            };
+            failed = Some(last.after(failed.as_ref()));
+        }
     }
 
     /// Gives a command that is sent once, and changes no key.
@@ -259,6 +265,40 @@ impl Client {
             }
         }
         self.permits.close();
+    }
+}
+
+/// How often a command is sent at most. The driver waits for a new primary, but takes the old one for it for a
+/// moment after it has stepped down.
+const ATTEMPTS: u32 = 5;
+
+/// What is between attempts.
+struct Pauses {
+    left: u32,
+    next: Duration,
+    deadline: Instant,
+}
+
+impl Pauses {
+    fn new(attempts: u32, deadline: Instant) -> Self {
+        Self {
+            left: attempts - 1,
+            next: Duration::from_millis(10),
+            deadline,
+        }
+    }
+
+    /// Waits; `false` when there is to be no other attempt. There is none after the deadline: the caller knows by
+    /// then that the write may or may not be applied.
+    async fn next(&mut self) -> bool {
+        let at = Instant::now() + self.next;
+        if self.left == 0 || at >= self.deadline {
+            return false;
+        }
+        self.left -= 1;
+        self.next *= 2;
+        sleep_until(at).await;
+        true
     }
 }
 

@@ -51,8 +51,8 @@ impl Failure {
     }
 
     /// The last of several attempts, of which an earlier one may have been applied.
-    pub(crate) fn after(mut self, earlier: &Self) -> Self {
-        self.maybe_applied |= earlier.maybe_applied;
+    pub(crate) fn after(mut self, earlier: Option<&Self>) -> Self {
+        self.maybe_applied |= earlier.is_some_and(|earlier| earlier.maybe_applied);
         self
     }
 
