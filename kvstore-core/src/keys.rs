@@ -25,7 +25,8 @@ use crate::{Error, ErrorKind, Result};
 /// ```
 #[must_use = "a listing asks the server only as its keys are read"]
 pub struct Keys {
-    inner: BoxStream<'static, Result<String>>,
+    /// `None` after the last: what a provider's stream does when it is asked again is not known.
+    inner: Option<BoxStream<'static, Result<String>>>,
     provider: &'static str,
     /// The prefix of the store's namespace, which callers do not see.
     namespace: Arc<str>,
@@ -38,13 +39,13 @@ impl Keys {
         namespace: Arc<str>,
     ) -> Self {
         Self {
-            inner,
+            inner: Some(inner),
             provider,
             namespace,
         }
     }
 
-    /// The next key; `None` after the last.
+    /// The next key; `None` after the last, however often it is asked.
     ///
     /// # Errors
     /// The provider's, page by page; [`ErrorKind::Unsupported`] where it cannot list.
@@ -73,7 +74,11 @@ impl Stream for Keys {
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         loop {
-            let Some(result) = ready!(self.inner.as_mut().poll_next(context)) else {
+            let Some(inner) = &mut self.inner else {
+                return Poll::Ready(None);
+            };
+            let Some(result) = ready!(inner.as_mut().poll_next(context)) else {
+                self.inner = None;
                 return Poll::Ready(None);
             };
             if let Some(result) = result.map_or_else(|e| Some(Err(e)), |key| self.own(key)) {
