@@ -41,12 +41,20 @@ pub fn to_name(name: &mut String, key: &str, reserved: Reserved) {
     }
 }
 
+/// Appends a key as one name of a path, for servers with paths on which keys lie side by side: as
+/// [`to_name`], and `.` and `..` are escaped as well. `reserved` has the slash; a key is not empty.
+pub fn to_child(path: &mut String, key: &str, reserved: Reserved) {
+    match key {
+        "." | ".." => key.chars().for_each(|dot| escape_char(path, dot)),
+        _ => to_name(path, key, reserved),
+    }
+}
+
 fn escape_segment(path: &mut String, segment: &str, reserved: Reserved) {
     let begin = path.len();
     match segment {
         "" => path.push('~'),
-        "." | ".." => segment.chars().for_each(|dot| escape_char(path, dot)),
-        _ => to_name(path, segment, reserved),
+        _ => to_child(path, segment, reserved),
     }
     if path.len() - begin > MAX_SEGMENT {
         let long = path.split_off(begin);
@@ -95,11 +103,20 @@ pub fn from_path(path: &str, reserved: Reserved) -> Option<String> {
 
 /// The key of a name, if it is one that [`to_name`] makes.
 pub fn from_name(name: &str, reserved: Reserved) -> Option<String> {
+    from(name, reserved, to_name)
+}
+
+/// The key of a name, if it is one that [`to_child`] makes.
+pub fn from_child(name: &str, reserved: Reserved) -> Option<String> {
+    from(name, reserved, to_child)
+}
+
+fn from(name: &str, reserved: Reserved, to: fn(&mut String, &str, Reserved)) -> Option<String> {
     let mut key = Vec::with_capacity(name.len());
     unescape_name(&mut key, name)?;
     let key = String::from_utf8(key).ok()?;
     let mut again = String::with_capacity(name.len());
-    to_name(&mut again, &key, reserved);
+    to(&mut again, &key, reserved);
     (again == name).then_some(key)
 }
 
@@ -211,6 +228,28 @@ mod tests {
         }
         for name in ["~", "~2", "~7e", "~41", "~-", "\0", "~FF"] {
             assert_eq!(from_name(name, control_or_symbol), None, "{name:?}");
+        }
+    }
+
+    #[test]
+    fn children_are_one_name_of_a_path() {
+        let reserved = |char| char == '/' || control_or_symbol(char);
+        for (key, expected) in [
+            ("a/b", "a~2Fb"),
+            ("/", "~2F"),
+            (".", "~2E"),
+            ("..", "~2E~2E"),
+            ("...", "..."),
+            ("./..", ".~2F.."),
+            ("~2E", "~7E2E"),
+        ] {
+            let mut name = String::new();
+            to_child(&mut name, key, reserved);
+            assert_eq!(name, expected);
+            assert_eq!(from_child(&name, reserved).as_deref(), Some(key));
+        }
+        for name in [".", "..", "a/b", "~2E~2E~2E", "~2Ea", "~", "~2f"] {
+            assert_eq!(from_child(name, reserved), None, "{name:?}");
         }
     }
 

@@ -108,14 +108,20 @@ impl<'a> DeleteRequest<'a> {
 pub struct TouchRequest<'a> {
     /// The key.
     pub key: Key<'a>,
+    /// The form in which the value was stored, for who has to write it again.
+    pub format: Format,
     /// The new expiry: after a time, or never; `Keep` is not asked for.
     pub expiry: Expiry,
 }
 
 impl<'a> TouchRequest<'a> {
     /// Sets a key's expiry.
-    pub fn new(key: Key<'a>, expiry: Expiry) -> Self {
-        Self { key, expiry }
+    pub fn new(key: Key<'a>, format: Format, expiry: Expiry) -> Self {
+        Self {
+            key,
+            format,
+            expiry,
+        }
     }
 }
 

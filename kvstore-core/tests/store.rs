@@ -98,6 +98,16 @@ async fn a_provider_of_four_methods_is_asked_nothing_that_it_does_not_claim() {
         store.persist("k").await.unwrap_err(),
         store.keys("").next().await.unwrap().unwrap_err(),
         store.set_many([("k", "v")], ttl).await.unwrap_err().into(),
+        store
+            .set_each([("k", "v", ttl, None)])
+            .await
+            .unwrap_err()
+            .into(),
+        store
+            .set_each([("k", "v", plain, Some(Condition::Absent))])
+            .await
+            .unwrap_err()
+            .into(),
     ];
     for error in errors {
         assert_eq!(error.kind(), ErrorKind::Unsupported, "{error:?}");
@@ -366,6 +376,9 @@ async fn a_provider_that_answers_wrongly_is_not_believed() {
         store.delete_many(["k"]).await.unwrap_err().failed().count(),
         1
     );
+    let items = [("k", "v", SetOptions::new(), None)];
+    let batch = store.set_each(items).await.unwrap_err();
+    assert_eq!(batch.failed().count(), 1, "it had no condition");
     let batch = store.get_many(["a", "b"]).await.unwrap_err();
     assert_eq!(
         batch.failed().count(),

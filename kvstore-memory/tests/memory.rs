@@ -72,7 +72,7 @@ async fn close_ends_all_clones_and_listings_under_way() -> Result<()> {
         memory.set(request("1", b"")).await.err(),
         memory.delete(DeleteRequest::new(key)).await.err(),
         memory
-            .touch(TouchRequest::new(key, Expiry::Never))
+            .touch(TouchRequest::new(key, Format::Text, Expiry::Never))
             .await
             .err(),
         memory.get_many(&[get]).await.pop().unwrap().err(),
@@ -137,7 +137,9 @@ async fn the_longest_time_to_live_and_any_other_one_never_panic() -> Result<()> 
         .set(request("key", b"other").with_expiry(forever))
         .await;
     assert_eq!(error.unwrap_err().kind(), ErrorKind::InvalidTtl);
-    let error = memory.touch(TouchRequest::new(key, forever)).await;
+    let error = memory
+        .touch(TouchRequest::new(key, Format::Text, forever))
+        .await;
     assert_eq!(error.unwrap_err().kind(), ErrorKind::InvalidTtl);
     assert_eq!(store.get("key").await?.as_deref(), Some("value"));
     assert!(store.get_entry("key").await?.unwrap().expires_in.is_some());

@@ -91,6 +91,17 @@ impl MongoDbProvider {
         made.map_err(|error| error.with_provider(NAME).with_operation("lazy"))
     }
 
+    /// Drops the collection with all that it holds, whoever wrote it, and its indexes; one that is not there is no
+    /// error. For collections that were made for a while, as by a test.
+    ///
+    /// # Errors
+    /// [`PermissionDenied`](kvstore_core::ErrorKind::PermissionDenied) without the right `dropCollection`, or what
+    /// any call may answer.
+    pub async fn drop_collection(&self) -> Result<()> {
+        let dropped = server::drop_collection(&self.client).await;
+        dropped.map_err(|error| error.with_provider(NAME).with_operation("drop_collection"))
+    }
+
     fn new(config: MongoDbConfig) -> Result<Self> {
         let mut capabilities = Capabilities::new(NAME);
         capabilities.max_key_len = MAX_KEY_LEN;

@@ -66,6 +66,17 @@ pub(crate) async fn make_index(client: &Arc<Client>) -> Result<()> {
     client.ask(command).await.map(drop)
 }
 
+/// Drops the collection, if it is there.
+pub(crate) async fn drop_collection(client: &Arc<Client>) -> Result<()> {
+    let name = &client.config.collection[..];
+    // Servers before version 7 refuse to drop what is not there, as all refuse to list its indexes.
+    match client.ask(rawdoc! { "listIndexes": name }).await {
+        Err(error) if error.kind() == ErrorKind::Other => Ok(()),
+        Err(error) if error.kind() != ErrorKind::PermissionDenied => Err(error),
+        _ => client.ask(rawdoc! { "drop": name }).await.map(drop),
+    }
+}
+
 /// Whether there is an index by which the server removes what has expired; `None` when we may not look.
 async fn has_index(client: &Arc<Client>) -> Result<Option<bool>> {
     let answer = match client

@@ -361,3 +361,21 @@ async fn debug_shows_no_password() {
         "{shown}"
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dropped_collection_is_gone_and_another_can_be_made() {
+    let (provider, raw) = pair(MongoDb::shared(), "").await;
+    let texts = KeyValueStore::text(provider.clone());
+    texts.set("k", "v").await.unwrap();
+    let names = || async {
+        let database = raw.client().default_database().unwrap();
+        database.list_collection_names().await.unwrap()
+    };
+    assert!(names().await.iter().any(|name| name == raw.name()));
+    provider.drop_collection().await.unwrap();
+    assert!(!names().await.iter().any(|name| name == raw.name()));
+    provider.drop_collection().await.unwrap();
+    assert_eq!(texts.get("k").await.unwrap(), None);
+    texts.set("k", "w").await.unwrap();
+    assert_eq!(texts.get("k").await.unwrap().as_deref(), Some("w"));
+}

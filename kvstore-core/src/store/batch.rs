@@ -7,8 +7,8 @@ use std::collections::hash_map::Entry;
 use super::KeyValueStore;
 use super::single::unmet_without_condition;
 use crate::{
-    BatchError, DeleteRequest, Error, ErrorKind, Input, Key, Outcome, Result, SetOptions,
-    SetRequest,
+    BatchError, Condition, DeleteRequest, Error, ErrorKind, Input, Key, Outcome, Result,
+    SetOptions, SetRequest,
 };
 
 impl<V: 'static> KeyValueStore<V> {
@@ -64,18 +64,66 @@ impl<V: 'static> KeyValueStore<V> {
     where
         V: 'v,
     {
-        let (keys, values): (Vec<K>, Vec<I>) = items.into_iter().unzip();
+        let each = |(key, value)| (key, (value, options, None));
+        let (keys, writes) = items.into_iter().map(each).unzip();
+        let Err(batch) = self.write_many(keys, writes, "set_many").await else {
+            return Ok(());
+        };
+        let results = batch.into_results().into_iter();
+        BatchError::new(results.map(|result| result.map(drop)).collect()).map(drop)
+    }
+
+    /// Stores many values, each with options and a condition of its own; the answers say which were applied. Of
+    /// a key that comes twice the last item is the one that is tried, and both have its result.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use kvstore_core::{Condition, KeyValueStore, Result, SetOptions};
+    /// # async fn example(store: KeyValueStore<String>) -> Result<()> {
+    /// let (plain, day) = (SetOptions::new(), SetOptions::new().ttl(Duration::from_secs(86_400)));
+    /// let items = [("a", "1", plain, Some(Condition::Absent)), ("b", "2", day, None)];
+    /// let outcomes = store.set_each(items).await?;
+    /// assert!(outcomes[1].is_applied());
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// When an item fails: then [`BatchError`] has every item's result, each as [`set_if`](Self::set_if)
+    /// answers. The others are done.
+    pub async fn set_each<'v, K: AsRef<str>, I: Into<Input<'v, V>>>(
+        &self,
+        items: impl IntoIterator<Item = (K, I, SetOptions, Option<Condition>)>,
+    ) -> Result<Vec<Outcome>, BatchError<Outcome>>
+    where
+        V: 'v,
+    {
+        let each = |(key, value, options, condition)| (key, (value, options, condition));
+        let (keys, writes) = items.into_iter().map(each).unzip();
+        self.write_many(keys, writes, "set_each").await
+    }
+
+    async fn write_many<'v, K: AsRef<str>, I: Into<Input<'v, V>>>(
+        &self,
+        keys: Vec<K>,
+        writes: Vec<(I, SetOptions, Option<Condition>)>,
+        operation: &'static str,
+    ) -> Result<Vec<Outcome>, BatchError<Outcome>>
+    where
+        V: 'v,
+    {
         let checked: Vec<_> = keys.iter().map(|key| self.full_key(key.as_ref())).collect();
         let mut sent: Vec<SetRequest<'_>> = Vec::with_capacity(keys.len());
         // Where each key stands in what is sent, so that none is sent twice.
         let mut known: HashMap<&str, usize> = HashMap::with_capacity(keys.len());
         let mut places: Vec<Result<usize>> = Vec::with_capacity(keys.len());
-        for (full, value) in checked.iter().zip(values) {
+        for (full, (value, options, condition)) in checked.iter().zip(writes) {
             let request = full.as_ref().map_err(Error::clone).and_then(|full| {
-                self.check_options(options, None)?;
+                self.check_options(options, condition.as_ref())?;
                 let value = self.encode(value.into())?;
-                let request = SetRequest::new(Key(full), self.shared.format, value);
-                Ok(request.with_expiry(options.expiry))
+                let mut request = SetRequest::new(Key(full), self.shared.format, value)
+                    .with_expiry(options.expiry);
+                request.condition = condition;
+                Ok(request)
             });
             places.push(
                 request.map(|request| match known.entry(request.key.as_str()) {
@@ -97,11 +145,14 @@ impl<V: 'static> KeyValueStore<V> {
         };
         let answers = complete(answers, sent.len());
         let result = |(key, place): (&K, Result<usize>)| {
-            let stored = place.and_then(|place| applied(answers[place].clone()));
-            stored.map_err(|error| self.fail(error, "set_many", Some(key.as_ref())))
+            let written = place.and_then(|place| match (&answers[place], &sent[place].condition) {
+                (Ok(Outcome::Unmet), None) => Err(unmet_without_condition()),
+                (answer, _) => answer.clone(),
+            });
+            written.map_err(|error| self.fail(error, operation, Some(key.as_ref())))
         };
         let results = keys.iter().zip(places).map(result).collect();
-        BatchError::new(results).map(drop)
+        BatchError::new(results)
     }
 
     /// Deletes many keys; missing ones are no errors.

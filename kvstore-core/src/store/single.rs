@@ -256,7 +256,7 @@ impl<V: 'static> KeyValueStore<V> {
             return Err(unsupported_touch());
         }
         expiry.check(self.capabilities())?;
-        let request = TouchRequest::new(Key(&full), expiry);
+        let request = TouchRequest::new(Key(&full), self.shared.format, expiry);
         self.shared.provider.touch(request).await
     }
 

@@ -239,7 +239,7 @@ pub(crate) async fn e1_debug_prints_no_secret(f: Fixture) -> Checked {
     quiet(&DeleteRequest::new(key), "Debug of a request")?;
     quiet(&KeysRequest::new(SECRET_KEY), "Debug of a request")?;
     quiet(
-        &TouchRequest::new(key, kvstore_core::Expiry::Never),
+        &TouchRequest::new(key, Format::Text, kvstore_core::Expiry::Never),
         "Debug of a request",
     )?;
     quiet(&Entry::new(value.clone()), "Debug of an entry")?;

@@ -187,9 +187,11 @@ impl Provider for Reference {
             if outcome == Outcome::Unmet {
                 return Ok(outcome);
             }
-            self.server()
-                .await?
-                .touch(&TouchRequest::new(request.key, request.expiry));
+            self.server().await?.touch(&TouchRequest::new(
+                request.key,
+                request.format,
+                request.expiry,
+            ));
             return Ok(outcome);
         }
         let outcome = self.server().await?.set(&request)?;

@@ -194,7 +194,11 @@ impl Server {
             return Ok(self.write(request));
         }
         if self.is(Bug::UnmetWriteSetsTtl) {
-            self.touch(&TouchRequest::new(request.key, request.expiry));
+            self.touch(&TouchRequest::new(
+                request.key,
+                request.format,
+                request.expiry,
+            ));
         }
         if self.is(Bug::SaysAppliedWhenUnmet) {
             return Ok(Outcome::Applied(None));
