@@ -20,11 +20,18 @@ const REDIS_TAG: &str = "7.0.15";
 
 const VALKEY_TAG: &str = "8.1.4";
 
+/// The release that Debian 12 has as well.
+const MEMCACHED_TAG: &str = "1.6.18";
+const MEMCACHED_PORT: u16 = 11211;
+
 const MONGODB_TAG: &str = "7.0.16";
 const MONGODB_PORT: u16 = 27017;
 
 const VAULT_TAG: &str = "1.20.4";
 const VAULT_PORT: u16 = 8200;
+
+const ZOOKEEPER_TAG: &str = "3.8.4";
+const ZOOKEEPER_PORT: u16 = 2181;
 
 /// How long a server may take to serve once its container is up.
 const START: Duration = Duration::from_secs(30);
@@ -42,6 +49,21 @@ pub(crate) fn valkey(run: &Run) -> Option<SocketAddr> {
     shared(run, "valkey", image.into(), REDIS_PORT, super::redis::is_up)
 }
 
+/// The run's two Memcached servers in containers; else as [`redis`].
+pub(crate) fn memcached(run: &Run) -> [Option<SocketAddr>; 2] {
+    ["memcached", "memcached-second"].map(|name| {
+        let image =
+            GenericImage::new("memcached", MEMCACHED_TAG).with_exposed_port(MEMCACHED_PORT.tcp());
+        shared(
+            run,
+            name,
+            image.into(),
+            MEMCACHED_PORT,
+            super::memcached::is_up,
+        )
+    })
+}
+
 /// The run's MongoDB, a replica set of one, in a container; else as [`redis`].
 pub(crate) fn mongodb(run: &Run) -> Option<SocketAddr> {
     let image = Mongo::default()
@@ -57,6 +79,20 @@ pub(crate) fn vault(run: &Run) -> Option<SocketAddr> {
         .with_exposed_port(VAULT_PORT.tcp())
         .with_env_var("VAULT_DEV_ROOT_TOKEN_ID", super::vault::CONTAINER_TOKEN);
     shared(run, "vault", image, VAULT_PORT, super::vault::is_up)
+}
+
+/// The run's ZooKeeper, in a container; else as [`redis`].
+pub(crate) fn zookeeper(run: &Run) -> Option<SocketAddr> {
+    let image = GenericImage::new("zookeeper", ZOOKEEPER_TAG)
+        .with_exposed_port(ZOOKEEPER_PORT.tcp())
+        .with_env_var("ZOO_MAX_CLIENT_CNXNS", "0");
+    shared(
+        run,
+        "zookeeper",
+        image,
+        ZOOKEEPER_PORT,
+        super::zookeeper::is_up,
+    )
 }
 
 fn shared<I: Image + 'static>(

@@ -29,6 +29,8 @@ done
 [ -e "$folder/ended" ] || kill -KILL "$server"
 wait
 [ -z "$container" ] || docker rm --force --volumes "$container"
+# What the server has left elsewhere: it is killed, and cannot do it.
+while read -r file; do rm -f "$file"; done 2>/dev/null <"$folder/leftovers"
 rm -rf "$folder"
 # What the run's processes noted; the folder itself goes with the last of the run's servers.
 rm -f "$run"/*

@@ -7,11 +7,14 @@
 //!
 //! | variable | |
 //! |---|---|
+//! | `KVSTORE_TEST_MEMCACHED_URL` | use these two Memcached servers as the shared ones, as `memcached://127.0.0.1:11211,127.0.0.1:11212` |
 //! | `KVSTORE_TEST_MONGODB_URL` | use this MongoDB as the shared one, as `mongodb://127.0.0.1/kvstore_test` |
 //! | `KVSTORE_TEST_REDIS_URL` | use this Redis as the shared one, as `redis://127.0.0.1:6379` |
 //! | `KVSTORE_TEST_VALKEY_URL` | use this Valkey as the shared one, as `redis://127.0.0.1:6379` |
+//! | `KVSTORE_TEST_S3_URL` | use this bucket as the shared one, as `s3+http://id:secret@127.0.0.1:8333/bucket` |
 //! | `KVSTORE_TEST_VAULT_URL` | use this Vault or OpenBao as the shared one, as `http://127.0.0.1:8200` |
 //! | `KVSTORE_TEST_VAULT_TOKEN` | a token with every right on it |
+//! | `KVSTORE_TEST_ZOOKEEPER_URL` | use this ZooKeeper as the shared one, as `zookeeper://127.0.0.1:2181` |
 //! | `KVSTORE_TOOLS` | the folder where `cargo xtask servers` puts programs, `~/.cache/kvstore-tools` if not set |
 //! | `KVSTORE_TEST_RUN` | the process that shared servers live as long as |
 //! | `KVSTORE_TEST_REPORT` | a file to which a line is added for every server that a test process used |
@@ -19,19 +22,31 @@
 mod certificates;
 #[cfg(feature = "containers")]
 mod container;
+mod memcached;
+mod memcached_server;
 mod mongodb;
 mod program;
 mod redis;
 mod redis_server;
 mod resp;
 mod run;
+mod s3;
+mod s3_server;
 mod valkey;
 mod vault;
 mod vault_server;
+mod zookeeper;
+mod zookeeper_ensemble;
 
+pub use memcached::{Memcached, MemcachedItem};
+pub use memcached_server::MemcachedServer;
 pub use mongodb::MongoDb;
 pub use redis::Redis;
 pub use redis_server::RedisServer;
 pub use resp::Reply;
+pub use s3::S3;
+pub use s3_server::S3Server;
 pub use vault::Vault;
 pub use vault_server::VaultServer;
+pub use zookeeper::ZooKeeper;
+pub use zookeeper_ensemble::ZooKeeperEnsemble;

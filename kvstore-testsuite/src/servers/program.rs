@@ -11,8 +11,8 @@ use std::{env, fs, thread};
 
 use super::run::Lifetime;
 
-/// How long a server may take to answer.
-const START: Duration = Duration::from_secs(20);
+/// How long a server may take to answer: on a busy machine, Java takes its time.
+const START: Duration = Duration::from_secs(60);
 
 /// Finds a program in the tool folder (`KVSTORE_TOOLS`, else `~/.cache/kvstore-tools`, which
 /// `cargo xtask servers` fills) or on the `PATH`.
@@ -29,6 +29,9 @@ pub(crate) fn find(name: &str) -> Option<PathBuf> {
 }
 
 /// A running server with its guard.
+///
+/// A server that leaves files outside of its folder has their paths in the file `leftovers` in it, each in a
+/// line of its own: they go with the folder.
 ///
 /// Dropping it ends the server at once and removes its files. When this process has no time for
 /// that, the guard does it.
@@ -111,6 +114,24 @@ impl Program {
         kill(signal, &process);
     }
 
+    /// Halts the server. Where the system tells (Linux), all of its threads have stopped when this returns: on
+    /// a busy machine some may go on for moments, and answer.
+    pub(crate) fn halt(&self) {
+        self.signal("STOP");
+        let tasks = format!("/proc/{}/task", self.process().unwrap_or_default());
+        let runs = |task: fs::DirEntry| {
+            let stat = fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+            // After the name, which is in brackets.
+            stat.rsplit_once(") ")
+                .is_some_and(|(_, rest)| !rest.starts_with('T'))
+        };
+        let start = Instant::now();
+        while fs::read_dir(&tasks).is_ok_and(|tasks| tasks.flatten().any(runs)) {
+            assert!(start.elapsed() < START, "the server does not halt");
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
     /// The server's process id.
     pub(crate) fn process(&self) -> Option<String> {
         let id = fs::read_to_string(self.folder().join("pid")).ok()?;
@@ -148,6 +169,11 @@ impl Drop for Program {
     fn drop(&mut self) {
         if self.lifetime.folder == self.lifetime.run {
             self.end();
+            let leftovers = fs::read_to_string(self.folder().join("leftovers"));
+            for file in leftovers.unwrap_or_default().lines() {
+                // Not there if the server did not come to make it.
+                let _ = fs::remove_file(file);
+            }
             // What is left is a few files in the folder for such files; no reason to fail a test.
             let _ = fs::remove_dir_all(self.folder());
         } else {
@@ -197,7 +223,7 @@ fn kill(signal: &str, process: &str) {
 ///
 /// Below the range from which clients get theirs: a client that keeps connecting to a server which
 /// is down may otherwise get the server's port, reach itself, and keep the server from coming back.
-fn free_port() -> u16 {
+pub(super) fn free_port() -> u16 {
     const LOWEST: u16 = 10_000;
     const COUNT: u64 = 22_000;
     loop {
