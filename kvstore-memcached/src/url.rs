@@ -1,0 +1,360 @@
+//! Memcached URLs. What is not understood is an error, and no error shows a value.
+
+use std::net::Ipv6Addr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use kvstore_core::{Error, ErrorKind, Result};
+use percent_encoding::percent_decode_str;
+
+use crate::config::{MemcachedConfig, PORT};
+
+/// The schemes that [`parse`] understands.
+pub(crate) const SCHEMES: &[&str] = &["memcached", "memcacheds"];
+
+pub(crate) fn parse(url: &str) -> Result<MemcachedConfig> {
+    if url.chars().any(|c| c.is_control() || c.is_whitespace()) {
+        return Err(invalid(
+            "the URL has a space or a control character; percent-encode it (%20)",
+        ));
+    }
+    if url.contains('#') {
+        return Err(invalid(
+            "the URL has a fragment, which means nothing here; a `#` is written %23",
+        ));
+    }
+    let (scheme, rest) = url
+        .split_once("://")
+        .ok_or_else(|| invalid("the URL has no `://` after its scheme"))?;
+    let tls = match scheme.to_ascii_lowercase().as_str() {
+        "memcached" => false,
+        "memcacheds" => true,
+        _ => {
+            let message = format!("the URL's scheme is none of {}", SCHEMES.join(", "));
+            return Err(invalid(message));
+        }
+    };
+    let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let place = place.strip_suffix('/').unwrap_or(place);
+    if place.contains('/') {
+        return Err(invalid(
+            "the URL has a path, which means nothing here; a `/` in a password is written %2F",
+        ));
+    }
+    let (login, hosts) = match place.rsplit_once('@') {
+        Some((login, hosts)) => (Some(login), hosts),
+        None => (None, place),
+    };
+    let mut config = servers(hosts)?;
+    if tls {
+        config = config.tls();
+    }
+    if let Some(login) = login {
+        let (user, password) = login
+            .split_once(':')
+            .ok_or_else(|| invalid("the URL has a user name without a password"))?;
+        if password.contains(':') || login.contains('@') {
+            return Err(invalid(
+                "the URL's login has a `:` or `@` too many; in passwords they are written %3A and %40",
+            ));
+        }
+        config = config.credentials(
+            decode("the user name", user)?,
+            decode("the password", password)?,
+        );
+    }
+    let mut seen = Vec::new();
+    for pair in query.split('&').filter(|_| !query.is_empty()) {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        if seen.contains(&name) {
+            return Err(invalid(format!(
+                "the URL has the parameter {} twice",
+                show(name)
+            )));
+        }
+        seen.push(name);
+        config = parameter(config, name, &decode("a parameter", value)?)?;
+    }
+    config.check()?;
+    Ok(config)
+}
+
+/// The hosts, separated by commas.
+fn servers(hosts: &str) -> Result<MemcachedConfig> {
+    let mut config: Option<MemcachedConfig> = None;
+    for server in hosts.split(',') {
+        let (host, port) = host_and_port(server)
+            .ok_or_else(|| invalid("the URL has a server that is not `host` or `host:port`"))?;
+        config = Some(match config {
+            None => MemcachedConfig::new(host, port),
+            Some(config) => config.server(host, port),
+        });
+    }
+    config.ok_or_else(|| invalid("the URL has no host"))
+}
+
+fn host_and_port(server: &str) -> Option<(&str, u16)> {
+    let (host, port) = match server.strip_prefix('[') {
+        Some(address) => {
+            let (address, rest) = address.split_once(']')?;
+            address.parse::<Ipv6Addr>().ok()?;
+            let port = match rest {
+                "" => None,
+                _ => Some(rest.strip_prefix(':')?),
+            };
+            (address, port)
+        }
+        None => match server.split_once(':') {
+            Some((host, port)) => (host, Some(port)),
+            None => (server, None),
+        },
+    };
+    let port = port.map_or(Some(PORT), number)?;
+    Some((host, port))
+}
+
+fn parameter(mut config: MemcachedConfig, name: &str, value: &str) -> Result<MemcachedConfig> {
+    let wanted = |what: &str| invalid(format!("the URL's `{name}` is not {what}"));
+    let time = || duration(value).ok_or_else(|| wanted(DURATION));
+    match name {
+        "prefix" => config.prefix = value.to_owned(),
+        "timeout" => config.timeout = time()?,
+        "connect_timeout" => config.connect_timeout = time()?,
+        "connections" => config.connections = number(value).ok_or_else(|| wanted("a number"))?,
+        "max_pending" => config.max_pending = number(value).ok_or_else(|| wanted("a number"))?,
+        "max_value_len" => {
+            let bytes = number(value).ok_or_else(|| wanted("a number of bytes"))?;
+            config.max_value_len = Some(bytes);
+        }
+        "ca" | "client_cert" | "client_key" => {
+            if value.is_empty() {
+                return Err(wanted("the path of a PEM file"));
+            }
+            let path = Some(PathBuf::from(value));
+            match name {
+                "ca" => config.ca = path,
+                "client_cert" => config.client_cert = path,
+                _ => config.client_key = path,
+            }
+        }
+        _ => {
+            let known = "prefix, timeout, connect_timeout, connections, max_pending, max_value_len, ca, client_cert, \
+                         client_key";
+            let name = show(name);
+            return Err(invalid(format!(
+                "the URL has the parameter {name}, which is none of {known}"
+            )));
+        }
+    }
+    Ok(config)
+}
+
+const DURATION: &str = "a number followed by `ms`, `s` or `m`, as `5s`";
+
+fn duration(text: &str) -> Option<Duration> {
+    let unit = text.find(|c: char| !c.is_ascii_digit())?;
+    let (number, unit) = text.split_at(unit);
+    let number = self::number(number)?;
+    match unit {
+        "ms" => Some(Duration::from_millis(number)),
+        "s" => Some(Duration::from_secs(number)),
+        "m" => number.checked_mul(60).map(Duration::from_secs),
+        _ => None,
+    }
+}
+
+/// Digits and nothing else: `parse` alone would take a plus sign.
+fn number<N: std::str::FromStr>(text: &str) -> Option<N> {
+    text.bytes()
+        .all(|byte| byte.is_ascii_digit())
+        .then(|| text.parse().ok())?
+}
+
+fn decode(what: &str, text: &str) -> Result<String> {
+    let is_escape = |(at, _): (usize, &str)| {
+        let digits = text.get(at + 1..at + 3);
+        digits.is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()))
+    };
+    if !text.match_indices('%').all(is_escape) {
+        return Err(invalid(format!(
+            "{what} of the URL has a `%` without two hexadecimal digits; a `%` itself is written %25"
+        )));
+    }
+    let decoded = percent_decode_str(text).decode_utf8();
+    decoded.map(Into::into).map_err(|_| {
+        invalid(format!(
+            "{what} of the URL is not UTF-8 when percent-decoded"
+        ))
+    })
+}
+
+/// A parameter's name, unless it may be a piece of something else that was not encoded.
+fn show(name: &str) -> String {
+    match (1..=30).contains(&name.len())
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || b"_-".contains(&byte))
+    {
+        true => format!("`{name}`"),
+        false => "with a strange name".to_owned(),
+    }
+}
+
+fn invalid(message: impl Into<std::borrow::Cow<'static, str>>) -> Error {
+    Error::new(ErrorKind::InvalidConfig, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Address;
+
+    #[track_caller]
+    fn parsed(url: &str) -> MemcachedConfig {
+        parse(url).unwrap_or_else(|error| panic!("{url}: {error}"))
+    }
+
+    fn at(host: &str, port: u16) -> Address {
+        let host = host.to_owned();
+        Address { host, port }
+    }
+
+    #[test]
+    fn every_part_is_read() {
+        let config = parsed(
+            "memcacheds://us%40er:p%2Fw%3A%C3%BC%25@one.example:7000,10.0.0.2,[::1]:7001,[fe80::2]/?prefix=a%26b%20+%3A\
+             &timeout=1500ms&connect_timeout=2m&connections=3&max_pending=7&max_value_len=99&ca=/tls/ca.pem\
+             &client_cert=/c.pem&client_key=/k%20.pem",
+        );
+        let servers = [
+            at("one.example", 7000),
+            at("10.0.0.2", 11211),
+            at("::1", 7001),
+            at("fe80::2", 11211),
+        ];
+        assert_eq!(config.servers, servers);
+        let login = config.credentials.unwrap();
+        assert_eq!((&login.user[..], &login.password[..]), ("us@er", "p/w:ü%"));
+        assert!(config.tls);
+        assert_eq!(config.prefix, "a&b +:", "a plus sign is a plus sign");
+        assert_eq!(config.timeout, Duration::from_millis(1500));
+        assert_eq!(config.connect_timeout, Duration::from_secs(120));
+        assert_eq!((config.connections, config.max_pending), (3, 7));
+        assert_eq!(config.max_value_len, Some(99));
+        assert_eq!(config.ca, Some("/tls/ca.pem".into()));
+        assert_eq!(config.client_cert, Some("/c.pem".into()));
+        assert_eq!(config.client_key, Some("/k .pem".into()));
+    }
+
+    #[test]
+    fn what_is_not_said_has_a_default() {
+        for url in [
+            "memcached://h",
+            "memcached://h/",
+            "MEMCACHED://h:11211",
+            "memcached://h?",
+        ] {
+            assert_eq!(parsed(url), MemcachedConfig::new("h", 11211));
+        }
+        assert_eq!(
+            parsed("memcacheds://h"),
+            MemcachedConfig::new("h", 11211).tls()
+        );
+        assert_eq!(at("::1", 7).to_string(), "[::1]:7");
+    }
+
+    #[test]
+    fn what_is_not_understood_is_an_error_that_names_the_part_and_no_value() {
+        for (url, part) in [
+            ("", "`://`"),
+            ("secret", "`://`"),
+            ("memcached:secret", "`://`"),
+            ("http://secret@h", "scheme"),
+            ("memcached://", "host"),
+            ("memcached://:11211", "host"),
+            ("memcached://user:secret@", "host"),
+            ("memcached://user:sec ret@h", "space"),
+            ("memcached://user:sec/ret@h", "path"),
+            ("memcached://user:sec:ret@h", "login"),
+            ("memcached://us@er:secret@h", "login"),
+            ("memcached://h/0\n", "control"),
+            ("memcached://h/secret", "path"),
+            ("memcached://h//", "path"),
+            ("memcached://h#secret", "fragment"),
+            ("memcached://h%20st", "host"),
+            ("memcached://h:99999", "`host:port`"),
+            ("memcached://h:+1", "`host:port`"),
+            ("memcached://h:", "`host:port`"),
+            ("memcached://h:0", "port 0"),
+            ("memcached://h,", "host"),
+            ("memcached://h,h:11211", "twice"),
+            ("memcached://::1", "`host:port`"),
+            ("memcached://[::1", "`host:port`"),
+            ("memcached://[secret]", "host"),
+            ("memcached://secret@h", "user name without a password"),
+            ("memcached://:secret@h", "the user and the password"),
+            ("memcached://user:@h", "the user and the password"),
+            ("memcached://us%20er:secret@h", "the user and the password"),
+            ("memcached://user:sec%0Aret@h", "the user and the password"),
+            ("memcached://user:sec%20ret@h", "the user and the password"),
+            ("memcached://%ff:secret@h", "the user name"),
+            ("memcached://u:secret%ff@h", "the password"),
+            ("memcached://u:secret%@h", "the password"),
+            ("memcached://sec%ret:p@h", "the user name"),
+            ("memcached://h?prefix=secret%2", "a parameter"),
+            ("memcached://h?ca=%+1secret", "a parameter"),
+            ("memcached://h?secret", "`secret`"),
+            ("memcached://h?Secret=secret", "strange name"),
+            (
+                "memcached://h?prefix=secret&prefix=secret",
+                "`prefix` twice",
+            ),
+            ("memcached://h?prefix=secret%ff", "UTF-8"),
+            ("memcached://h?timeout=secret", "`timeout`"),
+            ("memcached://h?timeout=5", "`timeout`"),
+            ("memcached://h?timeout=-5s", "`timeout`"),
+            ("memcached://h?timeout=0s", "`timeout`"),
+            ("memcached://h?timeout=99999999999999999999s", "`timeout`"),
+            ("memcached://h?timeout=9999999999999999999m", "`timeout`"),
+            ("memcached://h?timeout=25000m", "`timeout`"),
+            ("memcached://h?connect_timeout=0ms", "`connect_timeout`"),
+            ("memcached://h?connections=0", "`connections`"),
+            ("memcached://h?connections=65", "`connections`"),
+            ("memcached://h?max_pending=0", "`max_pending`"),
+            ("memcached://h?max_pending=9999999999", "`max_pending`"),
+            ("memcached://h?max_value_len=secret", "`max_value_len`"),
+            ("memcached://h?max_value_len=9999999999", "`max_value_len`"),
+            ("memcached://h?ca=secret", "`memcacheds://`"),
+            ("memcacheds://h?ca=", "`ca`"),
+            ("memcacheds://h?client_cert=secret", "go together"),
+            ("memcached://h?&", "strange name"),
+        ] {
+            let error = parse(url).expect_err(url);
+            assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{url}");
+            assert!(error.to_string().contains(part), "{url}: {error}");
+            if part != "`secret`" {
+                let printed = format!("{error} {error:?}");
+                assert!(!printed.contains("ecret"), "{url}: {error:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_prefix_leaves_room_for_keys() {
+        let with = |prefix: &str| MemcachedConfig::new("h", 1).prefix(prefix).check();
+        with(&"p".repeat(184)).unwrap();
+        with(&"p".repeat(185)).unwrap_err();
+        with(&" ".repeat(61)).unwrap();
+        with(&" ".repeat(62)).unwrap_err();
+    }
+
+    #[test]
+    fn debug_has_no_password() {
+        let config = parsed("memcached://user:hunter2@h?prefix=p:");
+        let debug = format!("{config:?} {config:#?}");
+        assert!(
+            debug.contains("user") && debug.contains("p:") && !debug.contains("hunter2"),
+            "{debug}"
+        );
+    }
+}
