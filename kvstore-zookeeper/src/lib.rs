@@ -1,0 +1,22 @@
+#![doc = include_str!("../README.md")]
+
+mod acl;
+mod batch;
+mod client;
+mod config;
+mod connection;
+mod data;
+mod error;
+mod handshake;
+mod place;
+mod provider;
+mod read;
+mod server;
+mod url;
+mod walk;
+mod wire;
+mod write;
+
+pub use acl::{Acl, Rights};
+pub use config::{IntoConfig, ZooKeeperConfig};
+pub use provider::ZooKeeperProvider;

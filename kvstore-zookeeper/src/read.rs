@@ -1,0 +1,151 @@
+//! Reads: each after a `sync`, so that what any client wrote before is seen.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use kvstore_core::{Entry, Error, ErrorKind, Result, Version};
+
+use crate::client::{Call, Effect};
+use crate::data::{self, Moment};
+use crate::error::refused;
+use crate::place::Place;
+use crate::wire::{self, Answer, Code, Found, Frames, Stat};
+
+/// What a key's node holds.
+pub(crate) struct Node {
+    pub(crate) value: Bytes,
+    pub(crate) expires_at: Option<Moment>,
+    pub(crate) stat: Stat,
+}
+
+/// A key's node, and what must be so still for it to be the same node.
+pub(crate) struct Seen {
+    /// How often a key of the bucket was deleted before; `None`: there is no bucket.
+    pub(crate) epoch: Option<i32>,
+    pub(crate) node: Option<Node>,
+}
+
+impl Node {
+    /// The value, its version and its expiry; `None` when it has expired.
+    pub(crate) fn entry(self) -> Option<Entry<Bytes>> {
+        let left = self.left()?;
+        let entry = Entry::new(self.value).with_version(version(self.stat.mzxid));
+        Some(match left {
+            Some(left) => entry.with_expires_in(left),
+            None => entry,
+        })
+    }
+
+    /// The time that is left, if it expires; `None` when it has expired.
+    fn left(&self) -> Option<Option<Duration>> {
+        match self.expires_at {
+            None => Some(None),
+            Some(moment) => moment.until(Moment::now()).map(Some),
+        }
+    }
+
+    pub(crate) fn is_live(&self) -> bool {
+        self.left().is_some()
+    }
+}
+
+/// The version that callers see: no other write has the same, but for those of one batch, which are of other keys,
+/// and for those that servers do which have lost all they had and count anew.
+pub(crate) fn version(zxid: i64) -> Version {
+    // They begin at 1, and count up.
+    Version::from(zxid.unsigned_abs())
+}
+
+/// What a node holds, if it is there.
+pub(crate) fn node(found: Found) -> Result<Option<Node>> {
+    let (data, stat) = match found {
+        Ok(found) => found,
+        Err(Code::NO_NODE) => return Ok(None),
+        Err(code) => return Err(refused(code)),
+    };
+    // A small value is not to keep all that was read with it.
+    let data = match data.len() {
+        0..4096 => Bytes::copy_from_slice(&data),
+        _ => data,
+    };
+    let (value, expires_at) = data::read(data)?;
+    Ok(Some(Node {
+        value,
+        expires_at,
+        stat,
+    }))
+}
+
+/// What the node holds that was got, if it is there.
+fn got(answer: Answer) -> Result<Option<Node>> {
+    node(match answer.result {
+        Ok(mut body) => Ok(wire::take_data(&mut body)?),
+        Err(code) => Err(code),
+    })
+}
+
+/// What the nodes hold that were got at once: a result for each.
+pub(crate) fn got_all(answer: Answer, nodes: usize) -> Result<Vec<Result<Option<Node>>>> {
+    let found = wire::take_all_data(&mut done(answer)?)?;
+    match found.len() == nodes {
+        true => Ok(found.into_iter().map(node).collect()),
+        false => Err(unanswered()),
+    }
+}
+
+/// The same number of answers as there were requests.
+pub(crate) fn exactly<const N: usize>(answers: Vec<Answer>) -> Result<[Answer; N]> {
+    answers.try_into().map_err(|_| unanswered())
+}
+
+fn unanswered() -> Error {
+    Error::new(ErrorKind::Other, "the server did not answer each request")
+}
+
+/// Whether it was done.
+pub(crate) fn done(answer: Answer) -> Result<Bytes> {
+    answer.result.map_err(refused)
+}
+
+impl Call<'_> {
+    pub(crate) async fn node(&self, place: &Place) -> Result<Option<Node>> {
+        let frames = || Frames::new().sync().get(place.node());
+        let [synced, found] = exactly(self.ask(Effect::None, frames).await?)?;
+        done(synced)?;
+        Ok(got(found)?.filter(Node::is_live))
+    }
+
+    /// Looks at a node before it is written under a condition.
+    pub(crate) async fn see(&self, place: &Place) -> Result<Seen> {
+        // The bucket first: a node that is deleted in between is of a later epoch.
+        let frames = || {
+            let frames = Frames::new().sync().exists(place.bucket());
+            frames.get(place.node())
+        };
+        let [synced, bucket, found] = exactly(self.ask(Effect::None, frames).await?)?;
+        done(synced)?;
+        Ok(Seen {
+            epoch: epoch(bucket)?,
+            node: got(found)?,
+        })
+    }
+}
+
+/// Whether a node is there that was asked for.
+pub(crate) fn is_there(answer: &Answer) -> Result<bool> {
+    match answer.result {
+        // Newer servers want the right to read here as well.
+        Ok(_) | Err(Code::NO_AUTH) => Ok(true),
+        Err(Code::NO_NODE) => Ok(false),
+        Err(code) => Err(refused(code)),
+    }
+}
+
+/// How often a bucket's keys were deleted; `None`: there is no bucket.
+pub(crate) fn epoch(answer: Answer) -> Result<Option<i32>> {
+    match answer.result {
+        Ok(mut body) => Ok(Some(Stat::take(&mut body)?.version)),
+        Err(Code::NO_NODE) => Ok(None),
+        Err(code) => Err(refused(code)),
+    }
+}
