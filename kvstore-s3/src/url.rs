@@ -1,0 +1,292 @@
+//! S3 URLs. What is not understood is an error, and no error shows a value.
+
+use std::borrow::Cow;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use kvstore_core::{Error, ErrorKind, Result};
+use percent_encoding::percent_decode_str;
+use url::{Host, Url};
+
+use crate::config::Login;
+use crate::{Credential, S3Config};
+
+/// The schemes that [`parse`] understands.
+pub(crate) const SCHEMES: &[&str] = &["s3", "s3+http"];
+
+pub(crate) fn parse(text: &str) -> Result<S3Config> {
+    // The parser below would drop some of these without a word.
+    if text.chars().any(|c| c.is_control() || c.is_whitespace()) {
+        return Err(invalid(
+            "the URL has a space or a control character; percent-encode it (%20)",
+        ));
+    }
+    let url = Url::parse(text).map_err(|source| {
+        invalid(
+            "the URL cannot be read; in secrets, `/`, `?`, `#`, `@` and `:` are percent-encoded",
+        )
+        .with_source(source)
+    })?;
+    if url.cannot_be_a_base() {
+        return Err(invalid("the URL has no `//` after the scheme"));
+    }
+    if url.fragment().is_some() {
+        return Err(invalid(
+            "the URL has a fragment, which means nothing here; a `#` is written %23",
+        ));
+    }
+    if has_dots(text) {
+        return Err(invalid(
+            "the URL's path has a `.` or `..`, and is to be the bucket alone",
+        ));
+    }
+    let mut config = S3Config::new(host(&url)?, bucket(&url)?);
+    config.tls = match url.scheme() {
+        "s3" => true,
+        "s3+http" => false,
+        _ => {
+            let message = format!("the URL's scheme is none of {}", SCHEMES.join(", "));
+            return Err(invalid(message));
+        }
+    };
+    config.port = url.port();
+    let mut logins = Logins::of_the_user(&url)?;
+    let mut seen = Vec::new();
+    let pairs = url.query().filter(|query| !query.is_empty());
+    for pair in pairs.into_iter().flat_map(|query| query.split('&')) {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        if seen.contains(&name) {
+            return Err(invalid(format!(
+                "the URL has the parameter {} twice",
+                show(name)
+            )));
+        }
+        seen.push(name);
+        let value = decode("a parameter", value)?;
+        if !logins.parameter(name, &value)? {
+            parameter(&mut config, name, &value)?;
+        }
+    }
+    (config.login, config.session_token) = logins.one()?;
+    config.check()?;
+    Ok(config)
+}
+
+/// The parts of a URL that say how to sign.
+#[derive(Default)]
+struct Logins {
+    id: Option<String>,
+    secret: Option<Credential>,
+    session_token: Option<Credential>,
+    /// `aws` or `none`.
+    other: Option<Login>,
+}
+
+impl Logins {
+    fn of_the_user(url: &Url) -> Result<Self> {
+        let id = match url.username() {
+            "" => None,
+            name => Some(decode("the user name", name)?),
+        };
+        let secret = url
+            .password()
+            .map(|text| decode("the password", text))
+            .transpose()?;
+        Ok(Self {
+            id,
+            secret: secret.map(Credential::from),
+            ..Self::default()
+        })
+    }
+
+    /// Takes a parameter, if it is for this.
+    fn parameter(&mut self, name: &str, value: &str) -> Result<bool> {
+        let known = [
+            "access_key_id",
+            "secret_access_key_file",
+            "secret_access_key_env",
+            "session_token_file",
+            "session_token_env",
+            "credentials",
+        ];
+        if !known.contains(&name) {
+            return Ok(false);
+        }
+        if value.is_empty() {
+            return Err(invalid(format!("the URL's `{name}` is empty")));
+        }
+        let credential = || match name.ends_with("_file") {
+            true => Credential::file(value),
+            false => Credential::env(value),
+        };
+        let second = match name {
+            "access_key_id" => self.id.replace(value.to_owned()).is_some(),
+            "credentials" => {
+                self.other = Some(match value {
+                    "aws" => Login::AwsChain,
+                    "none" => Login::Anonymous,
+                    _ => return Err(invalid("the URL's `credentials` is not `aws` or `none`")),
+                });
+                false
+            }
+            "session_token_file" | "session_token_env" => {
+                self.session_token.replace(credential()).is_some()
+            }
+            _ => self.secret.replace(credential()).is_some(),
+        };
+        match second {
+            true => Err(invalid(format!(
+                "what the URL's `{name}` gives is in the URL twice"
+            ))),
+            false => Ok(true),
+        }
+    }
+
+    fn one(self) -> Result<(Option<Login>, Option<Credential>)> {
+        let login = match (self.id, self.secret, self.other) {
+            (None, None, other) => other,
+            (Some(id), Some(secret), None) => Some(Login::Key { id, secret }),
+            (Some(_), None, None) => {
+                return Err(invalid(
+                    "the URL has an access key's id without its secret: `secret_access_key_file`, `secret_access_key_env`, or after the id and a `:`",
+                ));
+            }
+            (None, Some(_), None) => {
+                return Err(invalid(
+                    "the URL has an access key's secret without its id: `access_key_id`, or before the `@`",
+                ));
+            }
+            _ => {
+                return Err(invalid(
+                    "the URL has an access key, and `credentials` that say to take others",
+                ));
+            }
+        };
+        Ok((login, self.session_token))
+    }
+}
+
+fn host(url: &Url) -> Result<String> {
+    match url.host() {
+        Some(Host::Domain(name)) if !name.is_empty() => Ok(name.to_owned()),
+        Some(Host::Ipv4(address)) => Ok(address.to_string()),
+        Some(Host::Ipv6(address)) => Ok(address.to_string()),
+        Some(Host::Domain(_)) | None => Err(invalid("the URL has no host")),
+    }
+}
+
+/// Whether the path has segments that the parser resolves, so that another path would be taken than is written.
+fn has_dots(text: &str) -> bool {
+    let text = text.split('?').next().unwrap_or_default();
+    let segments = text.split('/').skip(3);
+    segments
+        .map(|segment| segment.to_ascii_lowercase().replace("%2e", "."))
+        .any(|segment| matches!(segment.as_str(), "." | ".."))
+}
+
+fn bucket(url: &Url) -> Result<String> {
+    let path = decode("the path", url.path())?;
+    match path.strip_prefix('/').unwrap_or_default() {
+        "" => Err(invalid(
+            "the URL has no bucket: the server is the host, the bucket its path, as `s3://host/bucket`",
+        )),
+        bucket if bucket.contains('/') => Err(invalid(
+            "the URL's path is more than the bucket; what objects' names begin with is the parameter `prefix`",
+        )),
+        bucket => Ok(bucket.to_owned()),
+    }
+}
+
+fn parameter(config: &mut S3Config, name: &str, value: &str) -> Result<()> {
+    let wanted = |what: &str| invalid(format!("the URL's `{name}` is not {what}"));
+    let duration = || duration(value).ok_or_else(|| wanted(DURATION));
+    let count = || number(value).ok_or_else(|| wanted("a number"));
+    let flag = || match value {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        _ => Err(wanted("`true` or `false`")),
+    };
+    match name {
+        "prefix" => config.prefix = value.to_owned(),
+        "region" => config.region = Some(value.to_owned()),
+        "ca" if value.is_empty() => return Err(wanted("the path of a PEM file")),
+        "ca" => config.ca = Some(PathBuf::from(value)),
+        "timeout" => config.timeout = duration()?,
+        "connect_timeout" => config.connect_timeout = duration()?,
+        "max_connections" => config.max_connections = count()?,
+        "max_pending" => config.max_pending = count()?,
+        "max_value_len" => {
+            config.max_value_len = number(value).ok_or_else(|| wanted("a number of bytes"))?
+        }
+        "expiry" => config.expiry = flag()?,
+        "conditions" => config.conditions = flag()?,
+        "strong_reads" => config.strong_reads = flag()?,
+        _ => {
+            let name = show(name);
+            return Err(invalid(format!(
+                "the URL has the parameter {name}, which is none of {KNOWN}"
+            )));
+        }
+    }
+    Ok(())
+}
+
+const KNOWN: &str = "prefix, region, access_key_id, secret_access_key_file, secret_access_key_env, \
+    session_token_file, session_token_env, credentials, ca, timeout, connect_timeout, max_connections, \
+    max_pending, max_value_len, expiry, conditions, strong_reads";
+
+const DURATION: &str = "a number followed by `ms`, `s` or `m`, as `5s`";
+
+fn duration(text: &str) -> Option<Duration> {
+    let unit = text.find(|c: char| !c.is_ascii_digit())?;
+    let (number, unit) = text.split_at(unit);
+    let number = self::number(number)?;
+    match unit {
+        "ms" => Some(Duration::from_millis(number)),
+        "s" => Some(Duration::from_secs(number)),
+        "m" => number.checked_mul(60).map(Duration::from_secs),
+        _ => None,
+    }
+}
+
+/// Digits and nothing else: `parse` alone would take a plus sign.
+fn number<N: FromStr>(text: &str) -> Option<N> {
+    text.bytes()
+        .all(|byte| byte.is_ascii_digit())
+        .then(|| text.parse().ok())?
+}
+
+fn decode(what: &str, text: &str) -> Result<String> {
+    let is_escape = |(at, _): (usize, &str)| {
+        let digits = text.get(at + 1..at + 3);
+        digits.is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()))
+    };
+    if !text.match_indices('%').all(is_escape) {
+        return Err(invalid(format!(
+            "{what} of the URL has a `%` without two hexadecimal digits; a `%` itself is written %25"
+        )));
+    }
+    let decoded = percent_decode_str(text).decode_utf8();
+    decoded.map(Into::into).map_err(|_| {
+        invalid(format!(
+            "{what} of the URL is not UTF-8 when percent-decoded"
+        ))
+    })
+}
+
+/// A parameter's name, unless it may be a piece of something else that was not encoded.
+fn show(name: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_lowercase() || b"_-".contains(&byte);
+    match name.len() <= 30 && name.bytes().all(plain) {
+        true => format!("`{name}`"),
+        false => "with a strange name".to_owned(),
+    }
+}
+
+fn invalid(message: impl Into<Cow<'static, str>>) -> Error {
+    Error::new(ErrorKind::InvalidConfig, message)
+}
+
+#[cfg(test)]
+mod tests;
