@@ -1,19 +1,33 @@
 //! Holds the README's table of providers against what the providers claim.
 
 use kvstore_core::{Capabilities, Listing, Provider, Versions};
+use kvstore_file::FileProvider;
+use kvstore_memcached::MemcachedProvider;
 use kvstore_memory::MemoryProvider;
 use kvstore_mongodb::MongoDbProvider;
 use kvstore_redis::RedisProvider;
+use kvstore_s3::S3Provider;
 use kvstore_vault::VaultProvider;
+use kvstore_zookeeper::ZooKeeperProvider;
 
 const README: &str = include_str!("../../README.md");
 
 #[tokio::test]
 async fn the_table_of_providers_is_true() {
+    let file = FileProvider::lazy("file:store.redb").unwrap();
+    let memcached = MemcachedProvider::lazy("memcached://localhost").unwrap();
     let mongodb = MongoDbProvider::lazy("mongodb://localhost/database").unwrap();
     let redis = RedisProvider::lazy("redis://localhost").unwrap();
+    let s3 = S3Provider::lazy("s3+http://localhost/bucket?credentials=none").unwrap();
     let vault = VaultProvider::lazy("vault+http://:token@localhost").unwrap();
+    let zookeeper = ZooKeeperProvider::lazy("zookeeper://localhost").unwrap();
     let rows = [
+        row(
+            file.capabilities(),
+            "none: one file, by redb",
+            "file:/path/store.redb",
+        ),
+        row(memcached.capabilities(), "Memcached", "memcached://host"),
         row(
             MemoryProvider::new().capabilities(),
             "none: in this process",
@@ -22,9 +36,19 @@ async fn the_table_of_providers_is_true() {
         row(mongodb.capabilities(), "MongoDB", "mongodb://host/database"),
         row(redis.capabilities(), "Redis, Valkey", "redis://host"),
         row(
+            s3.capabilities(),
+            "AWS S3, SeaweedFS, MinIO and others",
+            "s3://host/bucket",
+        ),
+        row(
             vault.capabilities(),
             "HashiCorp Vault, OpenBao",
             "vault://host/mount",
+        ),
+        row(
+            zookeeper.capabilities(),
+            "Apache ZooKeeper",
+            "zookeeper://host/root",
         ),
     ];
     let table: Vec<_> = README

@@ -3,7 +3,9 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
-use kvstore_testsuite::servers::{MongoDb, Redis, RedisServer, Reply, Vault};
+use kvstore_testsuite::servers::{
+    Memcached, MongoDb, Redis, RedisServer, Reply, S3, Vault, ZooKeeper,
+};
 
 fn tour(arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO"));
@@ -65,8 +67,21 @@ fn number(printed: &str, text: &str) -> usize {
 }
 
 #[test]
-fn in_memory() {
+fn on_a_file_which_is_gone_afterwards() {
     let printed = succeeds(&tour(&[]));
+    assert!(printed.trim_start().starts_with("redb"), "{printed}");
+    assert!(!printed.contains("warning"), "{printed}");
+    let file = printed
+        .lines()
+        .find_map(|line| line.strip_prefix("  file "));
+    let file = Path::new(file.expect("it says where the file is").trim());
+    assert!(file.is_absolute(), "{printed}");
+    assert!(!file.parent().is_some_and(Path::exists), "{printed}");
+}
+
+#[test]
+fn in_memory() {
+    let printed = succeeds(&tour(&["memory:"]));
     assert!(printed.trim_start().starts_with("memory "), "{printed}");
     assert!(
         printed.contains("warning"),
@@ -91,6 +106,22 @@ fn on_redis_and_nothing_is_left_there() {
 }
 
 #[test]
+fn on_memcached_which_has_no_listing() {
+    let printed = succeeds(&tour(&[&Memcached::shared().url()]));
+    assert!(printed.trim_start().starts_with("memcached "), "{printed}");
+    assert!(printed.contains("forgets"), "{printed}");
+    assert!(printed.contains("cannot list its keys"), "{printed}");
+}
+
+#[test]
+fn on_zookeeper() {
+    let root = kvstore_testsuite::unique_root();
+    let printed = succeeds(&tour(&[&ZooKeeper::shared().url(&format!("/{root}"))]));
+    assert!(printed.trim_start().starts_with("zookeeper "), "{printed}");
+    assert!(printed.contains("open ACL"), "{printed}");
+}
+
+#[test]
 fn on_mongodb() {
     let printed = succeeds(&tour(&[&MongoDb::shared().url("")]));
     assert!(printed.trim_start().starts_with("mongodb "), "{printed}");
@@ -101,6 +132,13 @@ fn on_mongodb() {
 fn on_vault() {
     let printed = succeeds(&tour(&[&Vault::shared().url("")]));
     assert!(printed.trim_start().starts_with("openbao "), "{printed}");
+}
+
+#[test]
+fn on_s3() {
+    let prefix = format!("prefix={}/", kvstore_testsuite::unique_root());
+    let printed = succeeds(&tour(&[&S3::shared().url(&prefix)]));
+    assert!(printed.trim_start().starts_with("seaweedfs "), "{printed}");
 }
 
 /// What a tour says that fails.

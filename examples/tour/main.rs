@@ -1,30 +1,30 @@
 //! A tour of kvstore, on real data: the packages that this workspace is built from.
 //!
-//! `cargo run --example tour` takes it in this process's memory; `cargo run --example tour redis://localhost`
-//! on a server. It works in a namespace of its own, and deletes what it wrote.
+//! `cargo run --example tour` takes it on a file, which is gone afterwards; `cargo run --example tour
+//! redis://localhost` on a server. It works in a namespace of its own, and deletes what it wrote.
 
 mod packages;
+mod place;
 mod races;
 mod report;
 mod values;
 
 use std::error::Error;
-use std::hash::{BuildHasher, RandomState};
 use std::process::ExitCode;
-use std::sync::Arc;
 
-use kvstore_core::{KeyValueStore, Provider, Registry};
+use kvstore_core::{KeyValueStore, Registry};
+use kvstore_file::FileProvider;
+use kvstore_memcached::MemcachedProvider;
 use kvstore_memory::MemoryProvider;
 use kvstore_mongodb::MongoDbProvider;
 use kvstore_redis::RedisProvider;
+use kvstore_s3::S3Provider;
 use kvstore_vault::VaultProvider;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use kvstore_zookeeper::ZooKeeperProvider;
 
+use crate::packages::Package;
+use crate::place::{Folder, Place};
 use crate::report::{line, title};
-
-/// Where the tour goes when no server is named.
-const DEFAULT: &str = "memory:";
 
 /// What a step answers: any error ends the tour.
 type Step<T = ()> = Result<T, Box<dyn Error + Send + Sync>>;
@@ -33,11 +33,13 @@ type Step<T = ()> = Result<T, Box<dyn Error + Send + Sync>>;
 async fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let url = match &arguments[..] {
-        [] => DEFAULT,
-        [url] if !url.starts_with('-') => url,
+        [] => None,
+        [url] if !url.starts_with('-') => Some(&url[..]),
         _ => {
             eprintln!("usage: cargo run --example tour [URL]");
-            eprintln!("  URL  a server, as redis://localhost; without one it is `{DEFAULT}`");
+            eprintln!(
+                "  URL  a server, as redis://localhost; without one it is a file, which is deleted"
+            );
             return ExitCode::FAILURE;
         }
     };
@@ -53,54 +55,63 @@ async fn main() -> ExitCode {
     ExitCode::FAILURE
 }
 
-async fn tour(url: &str) -> Step {
+async fn tour(url: Option<&str>) -> Step {
     // The server is a matter of configuration: a URL chooses among the providers that the program knows.
     let registry = Registry::new()
+        .with::<FileProvider>()
+        .with::<MemcachedProvider>()
         .with::<MemoryProvider>()
         .with::<MongoDbProvider>()
         .with::<RedisProvider>()
-        .with::<VaultProvider>();
-    let place = Place {
-        provider: registry.open(url).await?,
-        name: format!("tour-{:016x}", RandomState::new().hash_one(())),
-    };
+        .with::<S3Provider>()
+        .with::<VaultProvider>()
+        .with::<ZooKeeperProvider>();
+    // It goes with its file when the tour ends.
+    let mut folder = None;
+    let place = Place::new(match url {
+        Some(url) => registry.open(url).await?,
+        None => folder.insert(Folder::new()?).open().await?,
+    });
     let server = place.provider.ping().await?;
     let version = server.version.unwrap_or_default();
     title(&format!("{} {version}", server.product));
+    if let Some(folder) = &folder {
+        line("file", &folder.file().display().to_string());
+    }
     line("keys", &format!("all begin with `{}:`", place.name));
     for warning in &server.warnings {
         line("warning", warning);
     }
 
+    let packages = tokio::task::spawn_blocking(packages::read).await??;
     let taken = tokio::select! {
-        taken = take(&place) => taken,
+        taken = take(&place, &packages) => taken,
         _ = tokio::signal::ctrl_c() => Err("interrupted".into()),
     };
     // Also after an error, which counts more than one of cleaning up.
-    let cleaned = clean_up(&place).await;
+    let cleaned = clean_up(&place, &packages).await;
+    let closed = place.provider.close().await;
     taken.and(cleaned)?;
-    place.provider.close().await?;
-    Ok(())
+    Ok(closed?)
 }
 
-async fn take(place: &Place) -> Step {
-    let packages = tokio::task::spawn_blocking(packages::read).await??;
-    values::one_by_one(place, &packages).await?;
-    values::in_batches(place, &packages).await?;
-    values::listed(place).await?;
-    values::expiring(place, &packages).await?;
+async fn take(place: &Place, packages: &[Package]) -> Step {
+    values::one_by_one(place, packages).await?;
+    values::in_batches(place, packages).await?;
+    values::listed(place, packages).await?;
+    values::expiring(place, packages).await?;
     races::created_once(place).await?;
     races::counted(place).await?;
     races::taken_once(place).await
 }
 
-async fn clean_up(place: &Place) -> Step {
+async fn clean_up(place: &Place, packages: &[Package]) -> Step {
     title("Clean-up");
     // The namespace above those of the steps sees all their keys.
-    let everything = KeyValueStore::text(Arc::clone(&place.provider)).namespace(&place.name)?;
-    let keys = values::names(&everything, "").await?;
+    let everything = place.everything()?;
+    let keys = left(&everything, packages).await?;
     everything.delete_many(&keys).await?;
-    let left = values::names(&everything, "").await?.len();
+    let left = left(&everything, packages).await?.len();
     line("deleted", &format!("{} keys, {left} left", keys.len()));
     match left {
         0 => Ok(()),
@@ -108,23 +119,18 @@ async fn clean_up(place: &Place) -> Step {
     }
 }
 
-/// Where the tour keeps what it stores.
-struct Place {
-    provider: Arc<dyn Provider>,
-    /// The name of its namespace.
-    name: String,
-}
-
-impl Place {
-    /// A store of any serde type, in a namespace within that of the tour. There can be any number of stores on
-    /// one provider.
-    fn store<T>(&self, part: &str) -> kvstore_core::Result<KeyValueStore<T>>
-    where
-        T: Serialize + DeserializeOwned + 'static,
-    {
-        let provider = Arc::clone(&self.provider);
-        KeyValueStore::model(provider)
-            .namespace(&self.name)?
-            .namespace(part)
+/// The keys that are left of the tour.
+async fn left(everything: &KeyValueStore<String>, packages: &[Package]) -> Step<Vec<String>> {
+    if everything.capabilities().keys.is_some() {
+        return values::names(everything, "").await;
     }
+    // Without a listing one has to know them.
+    let mut keys = values::written(packages);
+    keys.extend(races::WRITTEN.map(str::to_owned));
+    let found = everything.get_many(&keys).await?;
+    let there = keys
+        .into_iter()
+        .zip(found)
+        .filter(|(_, found)| found.is_some());
+    Ok(there.map(|(key, _)| key).collect())
 }

@@ -13,6 +13,9 @@ use crate::{Place, Step};
 
 const TASKS: usize = 64;
 
+/// The keys that these steps write, after the names of their stores.
+pub(crate) const WRITTEN: [&str; 3] = ["locks:leader", "counters:visits", "tokens:one-time"];
+
 /// Runs tasks that begin at the same moment, and collects what they answer.
 async fn at_once<T, F>(tasks: usize, task: impl Fn(usize) -> F) -> Step<Vec<T>>
 where

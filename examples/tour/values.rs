@@ -12,6 +12,7 @@ use crate::{Place, Step};
 
 const SINGLES: &str = "packages";
 const BATCHES: &str = "batches";
+const EXPIRING: &str = "expiring";
 
 /// How long a key lives that is watched until it has expired.
 const MOMENT: Duration = Duration::from_millis(300);
@@ -119,10 +120,27 @@ pub(crate) async fn in_batches(place: &Place, packages: &[Package]) -> Step {
 }
 
 /// Lists keys by prefix, and looks at their values.
-pub(crate) async fn listed(place: &Place) -> Step {
+pub(crate) async fn listed(place: &Place, packages: &[Package]) -> Step {
     title("Listing");
     let store = place.store::<Package>(SINGLES)?;
-    let own = names(&store, "kvstore-").await?;
+    let all = match store.capabilities().keys {
+        Some(_) => names(&store, "").await?,
+        None => {
+            line(
+                "keys",
+                "this server cannot list its keys; these are the ones that were written:",
+            );
+            packages.iter().map(Package::key).collect()
+        }
+    };
+    let own = match store.capabilities().keys {
+        Some(_) => names(&store, "kvstore-").await?,
+        None => all
+            .iter()
+            .filter(|key| key.starts_with("kvstore-"))
+            .cloned()
+            .collect(),
+    };
     line("keys", &format!("{} begin with `kvstore-`:", own.len()));
     for package in store.get_many(&own).await?.into_iter().flatten() {
         let description = package.description.unwrap_or_default();
@@ -132,7 +150,6 @@ pub(crate) async fn listed(place: &Place) -> Step {
         );
     }
 
-    let all = names(&store, "").await?;
     let mut licenses = BTreeMap::<String, usize>::new();
     for package in store.get_many(&all).await?.into_iter().flatten() {
         let license = package.license.unwrap_or_else(|| "none named".to_owned());
@@ -163,10 +180,21 @@ pub(crate) async fn names<V: 'static>(store: &KeyValueStore<V>, prefix: &str) ->
     Ok(names)
 }
 
+/// The keys that these steps write, after the names of their stores: for servers without a listing.
+pub(crate) fn written(packages: &[Package]) -> Vec<String> {
+    let all = |part| {
+        packages
+            .iter()
+            .map(move |package| format!("{part}:{}", package.key()))
+    };
+    let expiring = all(EXPIRING).take(3);
+    all(SINGLES).chain(all(BATCHES)).chain(expiring).collect()
+}
+
 /// Lets three keys expire, and changes its mind about two of them.
 pub(crate) async fn expiring(place: &Place, packages: &[Package]) -> Step {
     title("Expiry");
-    let store = place.store::<Package>("expiring")?;
+    let store = place.store::<Package>(EXPIRING)?;
     let [gone, touched, persisted, ..] = packages else {
         return Err("there are fewer than three packages".into());
     };

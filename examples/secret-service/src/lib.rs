@@ -1,0 +1,11 @@
+#![doc = include_str!("../README.md")]
+
+mod audit;
+mod callers;
+mod http;
+mod secrets;
+
+pub use audit::Audit;
+pub use callers::Callers;
+pub use http::app;
+pub use secrets::Secrets;

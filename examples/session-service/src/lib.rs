@@ -1,0 +1,7 @@
+#![doc = include_str!("../README.md")]
+
+mod http;
+mod sessions;
+
+pub use http::app;
+pub use sessions::{Session, Sessions, TTL};
