@@ -1,13 +1,17 @@
 //! What a call through `KeyValueStore` costs, as a ratio to the bare map or driver below it.
 //!
-//! `cargo bench -p kvstore-bench` measures everything; `-- memory`, `-- redis`, `-- mongodb` or `-- vault` only that,
-//! and `-- redis get_many` only its rows with that in their names. It prints Markdown.
+//! `cargo bench -p kvstore-bench` measures everything; with the name of a server, as in `-- redis`, only that, and
+//! `-- redis get_many` only its rows with that in their names. It prints Markdown.
 
+mod file;
 mod measure;
+mod memcached;
 mod memory;
 mod mongodb;
 mod redis;
+mod s3;
 mod vault;
+mod zookeeper;
 
 use std::io;
 
@@ -23,11 +27,15 @@ fn main() -> io::Result<()> {
     let group = asked.next();
     let bench = Bench::new(measure, asked.next().cloned().unwrap_or_default())?;
     type Group = fn(&Bench);
-    let groups: [(&str, Group); 4] = [
+    let groups: [(&str, Group); 8] = [
         ("memory", memory::run),
+        ("file", file::run),
         ("redis", redis::run),
         ("mongodb", mongodb::run),
+        ("s3", s3::run),
         ("vault", vault::run),
+        ("memcached", memcached::run),
+        ("zookeeper", zookeeper::run),
     ];
     for (name, run) in groups {
         if group.is_none_or(|group| group == name) {
