@@ -5,9 +5,9 @@ use std::io::{self, Read as _};
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use kvstore_core::{ErrorKind, Result};
+use kvstore_core::{Error, ErrorKind, Result};
 use redb::backends::FileBackend;
 use redb::{BackendError, Database, DatabaseError, StorageBackend};
 
@@ -21,12 +21,50 @@ const MAGIC: [u8; 9] = *b"redb\x1a\x0a\xa9\x0d\x0a";
 /// Which file was opened, and what went wrong with it. redb refuses to go on after that, until it is opened anew.
 #[derive(Debug, Default)]
 pub(crate) struct Health {
-    opened: OnceLock<Identity>,
+    opened: Mutex<Option<Opened>>,
     failed: AtomicBool,
     unconfirmed: AtomicBool,
 }
 
+/// The file that was opened first. It is held so that the system gives its identity to no other file while it is closed to
+/// be opened anew.
+#[derive(Debug)]
+struct Opened {
+    identity: Identity,
+    _held: File,
+}
+
 impl Health {
+    fn opened(&self) -> MutexGuard<'_, Option<Opened>> {
+        self.opened.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether another file was opened before.
+    fn is_other(&self, identity: &Identity) -> bool {
+        let opened = self.opened();
+        opened
+            .as_ref()
+            .is_some_and(|opened| opened.identity != *identity)
+    }
+
+    fn remember(&self, path: &Path, identity: Identity) -> Result<()> {
+        let mut opened = self.opened();
+        if opened.is_none() {
+            let held = File::open(path).and_then(|file| Ok((file.metadata()?, file)));
+            let (metadata, _held) = held.map_err(|error| opening_io(error, path))?;
+            if Identity::of(&metadata) != identity {
+                return Err(moved(path));
+            }
+            *opened = Some(Opened { identity, _held });
+        }
+        Ok(())
+    }
+
+    /// Lets the file go, once it is closed for good.
+    pub(crate) fn forget(&self) {
+        *self.opened() = None;
+    }
+
     /// Lets the file be opened anew before it is used again.
     pub(crate) fn fail(&self) {
         self.failed.store(true, Ordering::Release);
@@ -77,16 +115,17 @@ impl Identity {
 /// open would make keys look missing.
 pub(crate) fn open(config: &FileConfig, health: &Arc<Health>) -> Result<Database> {
     let path = &config.path;
-    let moved = || {
-        let message = "has been moved, deleted or replaced while it was open";
-        named(ErrorKind::Unavailable, path, message)
-    };
-    match (existing(path)?, health.opened.get()) {
-        (Some((_, identity)), Some(opened)) if identity != *opened => Err(moved()),
-        (Some((file, identity)), _) => open_existing(config, health, file, identity),
-        (None, Some(_)) => Err(moved()),
-        (None, None) => create(config, health),
+    match existing(path)? {
+        Some((_, identity)) if health.is_other(&identity) => Err(moved(path)),
+        Some((file, identity)) => open_existing(config, health, file, identity),
+        None if health.opened().is_some() => Err(moved(path)),
+        None => create(config, health),
     }
+}
+
+fn moved(path: &Path) -> Error {
+    let message = "has been moved, deleted or replaced while it was open";
+    named(ErrorKind::Unavailable, path, message)
 }
 
 /// The file, if it is there and holds something.
@@ -130,7 +169,11 @@ fn open_existing(
     let database = build(config, health, file)?;
     match data::kind(&database).map_err(storage)? {
         Kind::Ours => {
-            health.opened.get_or_init(|| identity);
+            if health.opened().is_none() {
+                // Who made it may have been killed before it was done with that.
+                sync_folder(&place(path)?).map_err(|error| opening_io(error, path))?;
+            }
+            health.remember(path, identity)?;
             Ok(database)
         }
         Kind::Newer(format) => {
@@ -174,6 +217,13 @@ fn create(config: &FileConfig, health: &Arc<Health>) -> Result<Database> {
         drop(file);
         return open_existing(config, health, found, identity);
     }
+    let is_it =
+        |there: Metadata| there.is_file() && Identity::of(&there) == Identity::of(&metadata);
+    if !fs::symlink_metadata(&unfinished).is_ok_and(is_it) {
+        let message =
+            "is in the way: a new file is made in this place, which is to be a file and no link";
+        return Err(named(ErrorKind::InvalidConfig, &unfinished, message));
+    }
     // What was left by a process that was killed.
     file.set_len(0).map_err(failed)?;
     make_private(&file).map_err(failed)?;
@@ -182,7 +232,7 @@ fn create(config: &FileConfig, health: &Arc<Health>) -> Result<Database> {
     fs::rename(&unfinished, path)
         .and_then(|()| sync_folder(path))
         .map_err(failed)?;
-    health.opened.get_or_init(|| Identity::of(&metadata));
+    health.remember(path, Identity::of(&metadata))?;
     Ok(database)
 }
 
@@ -223,9 +273,22 @@ fn sync_folder(path: &Path) -> io::Result<()> {
     if cfg!(not(unix)) {
         return Ok(());
     }
-    match path.parent() {
-        Some(folder) => File::open(folder)?.sync_all(),
-        None => Ok(()),
+    let Some(folder) = path.parent() else {
+        return Ok(());
+    };
+    match File::open(folder).and_then(|folder| folder.sync_all()) {
+        // Where folders are not to be read, or cannot be synced, that is as sure as it gets.
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::PermissionDenied
+                    | io::ErrorKind::InvalidInput
+                    | io::ErrorKind::Unsupported
+            ) =>
+        {
+            Ok(())
+        }
+        synced => synced,
     }
 }
 
@@ -319,10 +382,8 @@ impl<F: StorageBackend> StorageBackend for Disk<F> {
 
 /// What the system says of the file, for people.
 pub(crate) fn warnings(path: &Path, health: &Health) -> Vec<String> {
-    let there = fs::metadata(path).ok().filter(|metadata| {
-        let opened = health.opened.get();
-        opened.is_none_or(|opened| *opened == Identity::of(metadata))
-    });
+    let there = fs::metadata(path).ok();
+    let there = there.filter(|metadata| !health.is_other(&Identity::of(metadata)));
     let warning = match there {
         Some(metadata) if is_shared(&metadata) => {
             "other users of this machine may read or write the file"

@@ -290,6 +290,7 @@ impl Drop for Running {
     fn drop(&mut self) {
         if self.0.threads.fetch_sub(1, Ordering::AcqRel) == 1 {
             *self.0.database_mut() = None;
+            self.0.health.forget();
             self.0.ended.send_replace(true);
         }
     }

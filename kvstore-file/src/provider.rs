@@ -16,6 +16,9 @@ use crate::{IntoConfig, batch};
 /// The longest key in bytes. redb takes more; what is a key should be short.
 const MAX_KEY_LEN: usize = 1024;
 
+/// The release of redb that this is built with, which tells of no more than that.
+const REDB: &str = "4";
+
 /// Keys and values in one file, which one process has open.
 ///
 /// Cheap to clone; clones share the file and the threads that work on it. The file can be opened again when it was
@@ -181,7 +184,7 @@ impl Provider for FileProvider {
 
     async fn ping(&self) -> Result<ServerInfo> {
         let warnings = self.client.warnings().await?;
-        let info = ServerInfo::new("redb");
+        let info = ServerInfo::new("redb").with_version(REDB);
         Ok(warnings.into_iter().fold(info, ServerInfo::with_warning))
     }
 

@@ -181,6 +181,25 @@ async fn what_was_left_unfinished_is_made_anew() {
     }
 }
 
+/// Nor is a link in the place of a new file a way to another one.
+#[tokio::test]
+async fn what_a_new_file_is_made_over_is_no_link() {
+    let folder = Folder::new();
+    let other = folder.path().join("other");
+    let unfinished = folder.path().join("store.redb.unfinished");
+    fs::write(&other, "theirs").unwrap();
+    fs::set_permissions(&other, Permissions::from_mode(0o644)).unwrap();
+    symlink(&other, &unfinished).unwrap();
+    let error = "store.redb.unfinished is in the way";
+    not_opened(folder.config(), ErrorKind::InvalidConfig, error).await;
+    assert_eq!(fs::read(&other).unwrap(), b"theirs");
+    let mode = fs::metadata(&other).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o644);
+    assert!(unfinished.is_symlink());
+    fs::remove_file(unfinished).unwrap();
+    folder.texts().await.close().await.unwrap();
+}
+
 #[tokio::test]
 async fn many_that_make_the_same_file_make_one() {
     for _ in 0..20 {
@@ -288,6 +307,8 @@ async fn by_url() {
     texts.set("key", "value").await.unwrap();
     let info = texts.ping().await.unwrap();
     assert_eq!((&*info.product, info.warnings.len()), ("redb", 0));
+    let dependency = format!("redb = \"{}.", info.version.unwrap());
+    assert!(include_str!("../Cargo.toml").contains(&dependency));
     assert!(format!("{:?}", folder.config()).contains("store.redb"));
     for replace in [fs::remove_file, |path| fs::write(path, "")] {
         replace(folder.file()).unwrap();
