@@ -34,11 +34,11 @@ pub(crate) async fn set(client: &Client, requests: &[SetRequest<'_>]) -> Vec<Res
     let send = |piece: &[SetRequest<'_>]| {
         let sets: Vec<_> = piece.iter().map(Set::new).collect();
         client.send_write(piece.iter().map(weight).sum(), move |tables| {
-            let run = |set: Result<Set>| match set {
+            let run = |set: &Result<Set>| match set {
                 Ok(set) => set.run(tables).map(Ok),
-                Err(error) => Ok(Err(error)),
+                Err(error) => Ok(Err(error.clone())),
             };
-            sets.into_iter().map(run).collect::<Result<_, _>>()
+            sets.iter().map(run).collect::<Result<_, _>>()
         })
     };
     in_pieces(client, requests, weight, send).await
@@ -50,9 +50,9 @@ pub(crate) async fn delete(
 ) -> Vec<Result<Outcome>> {
     let send = |piece: &[DeleteRequest<'_>]| {
         let deletes: Vec<_> = piece.iter().map(Delete::new).collect();
-        client.send_write(WEIGHT * deletes.len(), move |tables| {
-            let run = |delete: Delete| delete.run(tables).map(Ok);
-            deletes.into_iter().map(run).collect::<Result<_, _>>()
+        client.send_removal(deletes.len(), move |tables| {
+            let run = |delete: &Delete| delete.run(tables).map(Ok);
+            deletes.iter().map(run).collect::<Result<_, _>>()
         })
     };
     in_pieces(client, requests, |_| WEIGHT, send).await

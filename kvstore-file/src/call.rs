@@ -12,7 +12,7 @@ pub(crate) trait Call<On>: Send {
     /// Begins it, unless its caller does not wait any more: then nothing is done.
     fn begin(&self) -> bool;
 
-    /// Does it. What comes of it is kept back until it is finished.
+    /// Does it, and may do it again. What comes of it is kept back until it is finished.
     fn run(&mut self, on: &mut On) -> Result<(), redb::Error>;
 
     /// Answers the caller: with what came of it, or with what went wrong after all.
@@ -24,7 +24,7 @@ pub(crate) fn call<F, T>(work: F, writes: bool) -> (Work<F, T>, Pending<T>) {
     let (sender, receiver) = oneshot::channel();
     let begun = Arc::new(AtomicBool::new(false));
     let work = Work {
-        work: Some(work),
+        work,
         done: None,
         begun: Arc::clone(&begun),
         answer: sender,
@@ -38,7 +38,7 @@ pub(crate) fn call<F, T>(work: F, writes: bool) -> (Work<F, T>, Pending<T>) {
 }
 
 pub(crate) struct Work<F, T> {
-    work: Option<F>,
+    work: F,
     done: Option<T>,
     begun: Arc<AtomicBool>,
     answer: oneshot::Sender<Result<T>>,
@@ -46,7 +46,7 @@ pub(crate) struct Work<F, T> {
 
 impl<On, F, T> Call<On> for Work<F, T>
 where
-    F: FnOnce(&mut On) -> Result<T, redb::Error> + Send,
+    F: FnMut(&mut On) -> Result<T, redb::Error> + Send,
     T: Send,
 {
     fn begin(&self) -> bool {
@@ -54,9 +54,7 @@ where
     }
 
     fn run(&mut self, on: &mut On) -> Result<(), redb::Error> {
-        if let Some(work) = self.work.take() {
-            self.done = Some(work(on)?);
-        }
+        self.done = Some((self.work)(on)?);
         Ok(())
     }
 

@@ -37,7 +37,7 @@ impl Set {
         WEIGHT + self.value.len()
     }
 
-    pub(crate) fn run(self, tables: &mut Tables<'_>) -> Result<Outcome, redb::Error> {
+    pub(crate) fn run(&self, tables: &mut Tables<'_>) -> Result<Outcome, redb::Error> {
         tables.set(&self.key, &self.value, self.expires, &self.only)
     }
 }
@@ -56,9 +56,9 @@ impl Delete {
         }
     }
 
-    pub(crate) fn run(self, tables: &mut Tables<'_>) -> Result<Outcome, redb::Error> {
+    pub(crate) fn run(&self, tables: &mut Tables<'_>) -> Result<Outcome, redb::Error> {
         let removed = tables.remove(&self.key, self.version.as_ref(), |_| ())?;
-        Ok(match (self.version, removed) {
+        Ok(match (&self.version, removed) {
             (Some(_), None) => Outcome::Unmet,
             _ => Outcome::Applied(None),
         })

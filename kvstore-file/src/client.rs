@@ -7,10 +7,11 @@ use kvstore_core::{Error, ErrorKind, Result};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::call::{Pending, call};
+use crate::change::WEIGHT;
 use crate::config::FileConfig;
 use crate::data::Snapshot;
 use crate::disk;
-use crate::engine::Engine;
+use crate::engine::{Engine, Write};
 use crate::error::is_open_elsewhere;
 use crate::tables::Tables;
 
@@ -62,7 +63,7 @@ impl Client {
     pub(crate) fn send_read<T: Send + 'static>(
         &self,
         keys: usize,
-        work: impl FnOnce(&mut Snapshot) -> Result<T, redb::Error> + Send + 'static,
+        work: impl FnMut(&mut Snapshot) -> Result<T, redb::Error> + Send + 'static,
     ) -> Result<Pending<T>> {
         let (work, pending) = call(work, false);
         self.0.reads.push(keys, Box::new(work))?;
@@ -73,16 +74,29 @@ impl Client {
     pub(crate) fn send_write<T: Send + 'static>(
         &self,
         bytes: usize,
-        work: impl for<'t> FnOnce(&mut Tables<'t>) -> Result<T, redb::Error> + Send + 'static,
+        work: impl for<'t> FnMut(&mut Tables<'t>) -> Result<T, redb::Error> + Send + 'static,
     ) -> Result<Pending<T>> {
-        let (work, pending) = call(work, true);
-        self.0.writes.push(bytes, Box::new(work))?;
+        let (call, pending) = call(work, true);
+        let (call, removes) = (Box::new(call), false);
+        self.0.writes.push(bytes, Write { call, removes })?;
+        Ok(pending)
+    }
+
+    /// Puts a call into the queue of those that write, which only removes so many keys.
+    pub(crate) fn send_removal<T: Send + 'static>(
+        &self,
+        keys: usize,
+        work: impl for<'t> FnMut(&mut Tables<'t>) -> Result<T, redb::Error> + Send + 'static,
+    ) -> Result<Pending<T>> {
+        let (call, pending) = call(work, true);
+        let (call, removes) = (Box::new(call), true);
+        self.0.writes.push(WEIGHT * keys, Write { call, removes })?;
         Ok(pending)
     }
 
     pub(crate) async fn read<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&mut Snapshot) -> Result<T, redb::Error> + Send + 'static,
+        work: impl FnMut(&mut Snapshot) -> Result<T, redb::Error> + Send + 'static,
     ) -> Result<T> {
         let deadline = self.deadline();
         self.send_read(1, work)?.wait(deadline).await
@@ -91,10 +105,18 @@ impl Client {
     pub(crate) async fn write<T: Send + 'static>(
         &self,
         bytes: usize,
-        work: impl for<'t> FnOnce(&mut Tables<'t>) -> Result<T, redb::Error> + Send + 'static,
+        work: impl for<'t> FnMut(&mut Tables<'t>) -> Result<T, redb::Error> + Send + 'static,
     ) -> Result<T> {
         let deadline = self.deadline();
         self.send_write(bytes, work)?.wait(deadline).await
+    }
+
+    pub(crate) async fn remove<T: Send + 'static>(
+        &self,
+        work: impl for<'t> FnMut(&mut Tables<'t>) -> Result<T, redb::Error> + Send + 'static,
+    ) -> Result<T> {
+        let deadline = self.deadline();
+        self.send_removal(1, work)?.wait(deadline).await
     }
 
     /// What the system says of the file, once the file has been read.

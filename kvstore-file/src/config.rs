@@ -66,8 +66,8 @@ impl FileConfig {
     }
 
     /// Sets how many calls may wait for the disk, 10,000 if not set: so many that read, and as many that write. More
-    /// are refused as [`ErrorKind::Busy`](kvstore_core::ErrorKind::Busy). A batch counts once for each 1,000 keys
-    /// or 8 MiB.
+    /// are refused as [`ErrorKind::Busy`](kvstore_core::ErrorKind::Busy), and so is what would let more than 256 MiB wait
+    /// to be written. A batch counts once for each 1,000 keys or 8 MiB.
     #[must_use]
     pub fn max_pending(mut self, calls: usize) -> Self {
         self.max_pending = calls;

@@ -92,8 +92,8 @@ fn of_io(error: &io::Error) -> Option<(ErrorKind, &'static str)> {
 
 /// The disk did not confirm what was written to it.
 pub(crate) fn unconfirmed() -> Error {
-    let message = "the disk failed to keep what was written, so nothing is read or written any more: see to the \
-                   disk, then open the store anew";
+    let message = "the disk failed to keep what was written, so nothing is read or written any more: stop the process, \
+                   see to the disk, mount its file system anew or reboot (or restore a copy), and only then start again";
     Error::new(ErrorKind::Other, message)
 }
 

@@ -132,9 +132,7 @@ impl Provider for FileProvider {
 
     async fn delete(&self, request: DeleteRequest<'_>) -> Result<Outcome> {
         let delete = Delete::new(&request);
-        self.client
-            .write(WEIGHT, move |tables| delete.run(tables))
-            .await
+        self.client.remove(move |tables| delete.run(tables)).await
     }
 
     async fn has(&self, request: GetRequest<'_>) -> Result<bool> {
@@ -152,9 +150,7 @@ impl Provider for FileProvider {
     async fn take(&self, request: GetRequest<'_>) -> Result<Option<Bytes>> {
         let key = own(request);
         self.client
-            .write(WEIGHT, move |tables| {
-                tables.remove(&key, None, Bytes::copy_from_slice)
-            })
+            .remove(move |tables| tables.remove(&key, None, Bytes::copy_from_slice))
             .await
     }
 

@@ -11,25 +11,30 @@ pub(crate) struct Queue<T> {
     state: Mutex<State<T>>,
     filled: Condvar,
     limit: usize,
+    /// How much they may weigh together, unless one weighs more.
+    heaviest: usize,
 }
 
 struct State<T> {
     /// Each with its weight.
     items: VecDeque<(usize, T)>,
+    weight: usize,
     closed: bool,
 }
 
 impl<T> Queue<T> {
-    /// A queue of up to so many.
-    pub(crate) fn new(limit: usize) -> Self {
+    /// A queue of up to so many, which weigh so much together, or of one that weighs more.
+    pub(crate) fn new(limit: usize, heaviest: usize) -> Self {
         let state = State {
             items: VecDeque::new(),
+            weight: 0,
             closed: false,
         };
         Self {
             state: Mutex::new(state),
             filled: Condvar::new(),
             limit,
+            heaviest,
         }
     }
 
@@ -46,6 +51,12 @@ impl<T> Queue<T> {
             let message = "as many calls as `max_pending` allows are waiting for the disk";
             return Err(Error::new(ErrorKind::Busy, message));
         }
+        let sum = state.weight.saturating_add(weight);
+        if !state.items.is_empty() && sum > self.heaviest {
+            let message = "as many bytes as may wait for the disk are waiting";
+            return Err(Error::new(ErrorKind::Busy, message));
+        }
+        state.weight = sum;
         state.items.push_back((weight, item));
         drop(state);
         self.filled.notify_one();
@@ -68,6 +79,7 @@ impl<T> Queue<T> {
             .pop_front_if(|(weight, _)| taken.is_empty() || *weight <= left)
         {
             left = left.saturating_sub(weight);
+            state.weight -= weight;
             taken.push(item);
         }
         if !state.items.is_empty() {
@@ -95,7 +107,7 @@ mod tests {
 
     #[test]
     fn a_group_is_as_heavy_as_allowed_and_never_empty() {
-        let queue = Queue::new(10);
+        let queue = Queue::new(10, usize::MAX);
         for weight in [7, 3, 2, 20, 1] {
             queue.push(weight, weight).unwrap();
         }
@@ -108,7 +120,7 @@ mod tests {
 
     #[test]
     fn a_full_queue_refuses_and_a_closed_one_is_emptied() {
-        let queue = Queue::new(2);
+        let queue = Queue::new(2, usize::MAX);
         queue.push(0, 'a').unwrap();
         queue.push(0, 'b').unwrap();
         assert_eq!(queue.push(0, 'c').unwrap_err().kind(), ErrorKind::Busy);
@@ -119,8 +131,24 @@ mod tests {
     }
 
     #[test]
+    fn what_waits_is_as_heavy_as_allowed_or_alone() {
+        let queue = Queue::new(10, 5);
+        for _ in 0..2 {
+            queue.push(3, 3).unwrap();
+            queue.push(2, 2).unwrap();
+            assert_eq!(queue.push(1, 1).unwrap_err().kind(), ErrorKind::Busy);
+            assert_eq!(queue.pop(3, NOW).unwrap(), [3]);
+            queue.push(1, 1).unwrap();
+            assert_eq!(queue.pop(10, NOW).unwrap(), [2, 1]);
+        }
+        queue.push(20, 20).unwrap();
+        assert_eq!(queue.push(0, 0).unwrap_err().kind(), ErrorKind::Busy);
+        assert_eq!(queue.pop(10, NOW).unwrap(), [20]);
+    }
+
+    #[test]
     fn who_waits_is_woken() {
-        let queue = Queue::new(1);
+        let queue = Queue::new(1, usize::MAX);
         std::thread::scope(|scope| {
             let waiting = scope.spawn(|| {
                 let first = queue.pop(1, Duration::from_secs(60));

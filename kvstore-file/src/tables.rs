@@ -38,7 +38,6 @@ struct Versions {
 }
 
 /// By what it can be told, in a file that is opened anew, whether a transaction was committed.
-#[derive(Debug)]
 pub(crate) enum Mark {
     /// The key is at this version.
     Version(Box<str>, u64),
@@ -47,7 +46,6 @@ pub(crate) enum Mark {
 }
 
 /// Why a transaction came to nothing, or may have.
-#[derive(Debug)]
 pub(crate) enum Lost {
     /// Nothing was written.
     Before(redb::Error),
@@ -130,6 +128,8 @@ pub(crate) struct Tables<'t> {
     set: Option<(Box<str>, u64)>,
     /// How many keys were given a deadline.
     expiring: usize,
+    /// How many bytes of keys and values were written.
+    bytes: usize,
 }
 
 impl<'t> Tables<'t> {
@@ -151,6 +151,7 @@ impl<'t> Tables<'t> {
             changed: false,
             set: None,
             expiring: 0,
+            bytes: 0,
         })
     }
 
@@ -167,8 +168,16 @@ impl<'t> Tables<'t> {
         Ok((mark, self.versions))
     }
 
+    /// How many bytes of keys and values were written.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     fn reserve(&mut self, count: u64) -> Result<()> {
-        self.versions.counter += count;
+        let counter = self.versions.counter.checked_add(count);
+        self.versions.counter = counter.ok_or_else(|| {
+            redb::Error::Corrupted("the counter is higher than any that is written".to_owned())
+        })?;
         let mut about = self.transaction.open_table(ABOUT)?;
         about.insert("counter", self.versions.counter)?;
         Ok(())
@@ -198,8 +207,11 @@ impl<'t> Tables<'t> {
         expires: Expires,
         only: &Only,
     ) -> Result<Outcome> {
-        let found = self.find(key)?;
-        let live = found.filter(|(_, deadline)| is_live(*deadline));
+        let live = match (only, expires) {
+            // What it replaces does not matter.
+            (Only::Always, Expires::Never | Expires::After(_)) => None,
+            _ => self.find(key)?.filter(|(_, deadline)| is_live(*deadline)),
+        };
         let holds = match only {
             Only::Always => true,
             Only::IfAbsent => live.is_none(),
@@ -215,8 +227,7 @@ impl<'t> Tables<'t> {
             Expires::AsBefore => live.and_then(|(_, deadline)| deadline),
         };
         let version = self.next_version()?;
-        let old = found.and_then(|(_, deadline)| deadline);
-        self.put(key, (version, deadline, value), old)?;
+        self.put(key, (version, deadline, value))?;
         if self.set.as_ref().is_none_or(|(set, _)| **set == *key) {
             self.set = Some((key.into(), version));
         }
@@ -261,14 +272,17 @@ impl<'t> Tables<'t> {
         }
         let value = value.to_vec();
         drop(found);
-        self.put(key, (version, deadline, &value), old)?;
+        self.put(key, (version, deadline, &value))?;
         Ok(true)
     }
 
     /// Writes an entry, and keeps the deadlines as the entries have them.
-    fn put(&mut self, key: &str, entry: (u64, Option<u64>, &[u8]), old: Option<u64>) -> Result<()> {
+    fn put(&mut self, key: &str, entry: (u64, Option<u64>, &[u8])) -> Result<()> {
         self.changed = true;
+        self.bytes += key.len() + entry.2.len();
         let new = entry.1;
+        let old = self.entries.insert(key, entry)?;
+        let old = old.and_then(|old| old.value().1);
         if old != new {
             if let Some(old) = old {
                 self.deadlines.remove((old, key))?;
@@ -278,7 +292,6 @@ impl<'t> Tables<'t> {
                 self.deadlines.insert((new, key), ())?;
             }
         }
-        self.entries.insert(key, entry)?;
         Ok(())
     }
 
@@ -292,7 +305,16 @@ impl<'t> Tables<'t> {
                 }
                 _ => return Ok(swept),
             };
-            self.take_out(&key, Some(deadline), |_| ())?;
+            match self.find(&key)? {
+                Some((_, own)) if own == Some(deadline) => {
+                    self.take_out(&key, own, |_| ())?;
+                }
+                // Another program has left it behind.
+                _ => {
+                    self.changed = true;
+                    self.deadlines.remove((deadline, &*key))?;
+                }
+            }
         }
         Ok(most)
     }

@@ -1,198 +1,15 @@
 //! A disk that loses its power, fails, or does not confirm what was written.
 
-use std::collections::HashMap;
-use std::io;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::mpsc;
 
-use redb::{ReadableTable as _, StorageBackend};
+use redb::ReadableTable as _;
 use tokio::task::JoinSet;
 
+use super::faulty::{Disk, value};
 use super::*;
-use crate::data::{self, Kind};
 
-/// What a disk writes as a whole or not at all.
-const SECTOR: usize = 512;
-/// How long it takes to confirm what was written.
-const SYNC: Duration = Duration::from_millis(2);
 const TASKS: u64 = 8;
 const STEPS: u64 = 60;
-
-/// What the last step is that each task was told to be done.
-type Acknowledged = HashMap<u64, u64>;
-
-#[derive(Clone, Debug, Default)]
-struct Disk(Arc<Mutex<State>>);
-
-#[derive(Debug, Default)]
-struct State {
-    /// What is read: the system has it, and the disk perhaps not yet.
-    seen: Vec<u8>,
-    /// What the disk has confirmed.
-    kept: Vec<u8>,
-    /// What was written since, in any order on the disk.
-    since: Vec<Change>,
-    acknowledged: Acknowledged,
-    /// What was acknowledged, and is on the disk, at moments in which the power might have failed.
-    failures: Vec<(Acknowledged, Vec<u8>)>,
-    chance: u64,
-    syncs: u64,
-    opens: u64,
-    /// How many bytes there is room for.
-    room: Option<usize>,
-    confirms_nothing: bool,
-    /// How many changes the disk takes before it fails.
-    changes_left: Option<u64>,
-}
-
-#[derive(Debug)]
-enum Change {
-    Len(usize),
-    Sector(usize, Vec<u8>),
-}
-
-impl Change {
-    fn apply(&self, disk: &mut Vec<u8>) {
-        match self {
-            Self::Len(len) => disk.resize(*len, 0),
-            Self::Sector(offset, data) => {
-                let end = offset + data.len();
-                if disk.len() < end {
-                    disk.resize(end, 0);
-                }
-                disk[*offset..end].copy_from_slice(data);
-            }
-        }
-    }
-}
-
-impl State {
-    /// One of so many, by a well-known generator, the same in each run.
-    fn is_one_of(&mut self, count: u64) -> bool {
-        self.chance = self
-            .chance
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        (self.chance >> 33).is_multiple_of(count)
-    }
-
-    /// Now and then the power fails here: of what was not confirmed the disk has any half.
-    fn may_fail(&mut self) {
-        if self.acknowledged.is_empty() || !self.is_one_of(20) || self.failures.len() == 100 {
-            return;
-        }
-        let mut disk = self.kept.clone();
-        for change in std::mem::take(&mut self.since) {
-            if self.is_one_of(2) {
-                change.apply(&mut disk);
-            }
-            self.since.push(change);
-        }
-        self.failures.push((self.acknowledged.clone(), disk));
-    }
-
-    fn change(&mut self, change: Change) -> io::Result<()> {
-        match &mut self.changes_left {
-            None => {}
-            Some(0) => return Err(io::ErrorKind::StorageFull.into()),
-            Some(left) => *left -= 1,
-        }
-        change.apply(&mut self.seen);
-        self.since.push(change);
-        self.may_fail();
-        Ok(())
-    }
-}
-
-impl Disk {
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap()
-    }
-
-    /// A disk that has this.
-    fn new(content: Vec<u8>) -> Self {
-        let state = State {
-            kept: content.clone(),
-            seen: content,
-            ..State::default()
-        };
-        Self(Arc::new(Mutex::new(state)))
-    }
-
-    fn open(&self, health: &Arc<Health>) -> Open {
-        let config = FileConfig::new("/nowhere/store.redb");
-        Open::new(self.database(&config, health).unwrap())
-    }
-
-    fn database(&self, config: &FileConfig, health: &Arc<Health>) -> Result<Database> {
-        self.state().opens += 1;
-        let database = disk::build_on(config, health, self.clone())?;
-        if data::kind(&database).unwrap() == Kind::Foreign {
-            data::create(&database).unwrap();
-        }
-        Ok(database)
-    }
-
-    /// The threads that work on what is on it.
-    fn start(&self) -> Arc<Engine> {
-        let disk = self.clone();
-        let opens = move |config: &FileConfig, health: &Arc<Health>| disk.database(config, health);
-        Engine::start_on(FileConfig::new("/nowhere/store.redb"), Box::new(opens)).unwrap()
-    }
-}
-
-impl StorageBackend for Disk {
-    fn len(&self) -> io::Result<u64> {
-        Ok(self.state().seen.len() as u64)
-    }
-
-    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        let offset = usize::try_from(offset).unwrap();
-        out.copy_from_slice(&self.state().seen[offset..offset + out.len()]);
-        Ok(())
-    }
-
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        let len = usize::try_from(len).unwrap();
-        let mut state = self.state();
-        if len > state.seen.len() && state.room.is_some_and(|room| len > room) {
-            return Err(io::ErrorKind::StorageFull.into());
-        }
-        state.change(Change::Len(len))
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        // It takes its time, and others go on.
-        thread::sleep(SYNC);
-        let mut state = self.state();
-        state.syncs += 1;
-        if state.confirms_nothing {
-            return Err(io::Error::other("the disk is worn out"));
-        }
-        state.may_fail();
-        for change in std::mem::take(&mut state.since) {
-            change.apply(&mut state.kept);
-        }
-        Ok(())
-    }
-
-    fn write(&self, offset: u64, mut data: &[u8]) -> io::Result<()> {
-        let mut offset = usize::try_from(offset).unwrap();
-        while !data.is_empty() {
-            let len = (SECTOR - offset % SECTOR).min(data.len());
-            let (sector, rest) = data.split_at(len);
-            let sector = Change::Sector(offset, sector.to_vec());
-            self.state().change(sector)?;
-            (offset, data) = (offset + len, rest);
-        }
-        Ok(())
-    }
-}
-
-/// What a step of a task writes, from a few bytes to several pages.
-fn value(step: u64) -> Vec<u8> {
-    let len = usize::try_from(step * 7919 % 9000).unwrap();
-    format!("{step} {}", "x".repeat(len)).into()
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_acknowledged_is_lost_when_the_power_fails() {
@@ -257,44 +74,6 @@ async fn many_writers_share_a_sync() {
     end(engine).await;
 }
 
-/// Each write that fails lets the file be opened anew, which takes long where it is large: so not each is tried.
-#[tokio::test]
-async fn a_full_disk_is_read_while_writes_fail_and_is_not_opened_for_each() {
-    let disk = Disk::default();
-    let engine = disk.start();
-    set(&engine, "key", Expires::Never).await.unwrap();
-    let full = |engine: Arc<Engine>| async move {
-        let large = write(&engine, |tables| {
-            tables.set("large", &[7; 8 << 20], Expires::Never, &Only::Always)
-        });
-        let error = large.await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::StorageFull, "{error:?}");
-        assert!(!error.outcome_unknown());
-        assert!(get(&engine, "key").await.unwrap().is_some());
-    };
-    let room = disk.state().seen.len();
-    disk.state().room = Some(room);
-    let (begin, opens) = (Instant::now(), disk.state().opens);
-    for _ in 0..100 {
-        full(Arc::clone(&engine)).await;
-    }
-    assert!(get(&engine, "large").await.unwrap().is_none());
-    // Once, and perhaps again after each second that all of this took.
-    let opens = disk.state().opens - opens;
-    let allowed = 1 + begin.elapsed().as_secs();
-    assert!(
-        (1..=allowed).contains(&opens),
-        "{opens} times, and not {allowed}"
-    );
-    disk.state().room = None;
-    while let Err(error) = set(&engine, "key", Expires::Never).await {
-        assert_eq!(error.kind(), ErrorKind::StorageFull, "{error:?}");
-        assert!(begin.elapsed() < IDLE, "it is written no more");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    end(engine).await;
-}
-
 #[tokio::test]
 async fn what_the_disk_does_not_confirm_is_not_acknowledged() {
     let disk = Disk::default();
@@ -310,7 +89,10 @@ async fn what_the_disk_does_not_confirm_is_not_acknowledged() {
     ] {
         assert_eq!(error.kind(), ErrorKind::Other);
         assert!(!error.is_retryable() && !error.outcome_unknown());
-        assert!(error.to_string().contains("open the store anew"), "{error}");
+        assert!(
+            error.to_string().contains("mount its file system anew"),
+            "{error}"
+        );
     }
     end(engine).await;
 }
@@ -360,7 +142,7 @@ fn after_a_failed_commit_its_mark_tells_whether_it_was_made() {
         set(tables, "expiring", HOUR)?;
         set(tables, "key", Expires::Never)
     });
-    filled.unwrap();
+    assert!(filled.is_ok());
     let before = stored(&open);
     drop(open);
     let content = begin.state().seen.clone();
@@ -372,7 +154,6 @@ fn after_a_failed_commit_its_mark_tells_whether_it_was_made() {
             disk.state().changes_left = Some(changes);
             let written = open.write(0, work);
             drop(open);
-            disk.state().changes_left = None;
             let open = disk.open(&Arc::default());
             let is_made = stored(&open) != before;
             match written {
@@ -386,11 +167,100 @@ fn after_a_failed_commit_its_mark_tells_whether_it_was_made() {
                     assert_eq!(
                         open.has(&mark).unwrap(),
                         is_made,
-                        "work {number}, {changes} changes, {mark:?}"
+                        "work {number}, {changes} changes"
                     );
                 }
             }
         }
         assert!(failed > 10, "{failed} commits failed");
     }
+}
+
+/// The same through the threads: what is answered is so, and nobody is told that it cannot be known.
+#[tokio::test]
+async fn after_a_failed_commit_the_answer_is_what_was_found() {
+    let begin = Disk::default();
+    let engine = begin.start();
+    set(&engine, "key", Expires::Never).await.unwrap();
+    end(engine).await;
+    let content = begin.state().seen.clone();
+    let (mut made, mut lost) = (0, 0);
+    for changes in 0.. {
+        let disk = Disk::new(content.clone());
+        let engine = disk.start();
+        assert!(get(&engine, "key").await.unwrap().is_some());
+        disk.state().changes_left = Some(changes);
+        let set = write(&engine, |tables| {
+            tables.set("key", &value(3), Expires::Never, &Only::Always)
+        });
+        let set = set.await;
+        let found = get(&engine, "key").await.unwrap();
+        assert_eq!(found == Some(value(3).into()), set.is_ok());
+        let opens = disk.state().opens;
+        end(engine).await;
+        match set {
+            Ok(_) if opens == 1 => break,
+            Ok(_) => made += 1,
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::StorageFull, "{error:?}");
+                assert!(!error.outcome_unknown(), "{error:?}");
+                lost += 1;
+            }
+        }
+    }
+    assert!(lost > 10, "{lost} were not made");
+    assert!(made > 0, "none was made");
+}
+
+/// What is read as a write fails is read once more, from the file opened anew.
+#[tokio::test(flavor = "multi_thread")]
+async fn reads_do_not_fail_with_a_write() {
+    let disk = Disk::default();
+    let engine = disk.start_with(Disk::config().cache_size(0));
+    set(&engine, "key", Expires::Never).await.unwrap();
+    // So much that a snapshot does not begin with all of it.
+    let many = write(&engine, |tables| {
+        let set = |step: u64| {
+            tables.set(
+                &step.to_string(),
+                &value(step),
+                Expires::Never,
+                &Only::Always,
+            )
+        };
+        (0..STEPS).map(set).collect::<Result<Vec<_>, _>>()
+    });
+    many.await.unwrap();
+    let (begun, begins) = mpsc::channel();
+    let (go_on, goes_on) = mpsc::channel();
+    let reading = tokio::spawn({
+        let engine = Arc::clone(&engine);
+        async move {
+            let mut waits = true;
+            let read = read(&engine, move |snapshot| {
+                if std::mem::take(&mut waits) {
+                    begun.send(()).unwrap();
+                    goes_on.recv().unwrap();
+                }
+                snapshot.get("key")
+            });
+            read.await
+        }
+    });
+    begins.recv().unwrap();
+    disk.state().changes_left = Some(0);
+    let writing = tokio::spawn({
+        let engine = Arc::clone(&engine);
+        async move { set(&engine, "key", Expires::Never).await }
+    });
+    while !engine.health.has_failed() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    // redb hears of it a little later.
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    go_on.send(()).unwrap();
+    assert_eq!(reading.await.unwrap().unwrap().unwrap(), "value");
+    let error = writing.await.unwrap().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::StorageFull);
+    end(engine).await;
 }
