@@ -16,7 +16,7 @@ use crate::{IntoConfig, batch};
 /// The longest key in bytes. redb takes more; what is a key should be short.
 const MAX_KEY_LEN: usize = 1024;
 
-/// The release of redb that this is built with, which tells of no more than that.
+/// What is known of the version of redb, which does not tell it: that the dependency asks for.
 const REDB: &str = "4";
 
 /// Keys and values in one file, which one process has open.
