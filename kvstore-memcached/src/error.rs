@@ -40,6 +40,11 @@ fn meaning(words: &str) -> (ErrorKind, &'static str) {
             ErrorKind::StorageFull,
             "the server has no memory left for the item (`-m`); it has deleted the old one",
         )
+    } else if said("memory during read") {
+        (
+            ErrorKind::StorageFull,
+            "the server has no memory left for the item (`-m`)",
+        )
     } else if said("memory") {
         (ErrorKind::Busy, "the server has no memory left for answers")
     } else if said("Too many open connections") {

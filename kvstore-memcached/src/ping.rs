@@ -35,7 +35,7 @@ pub(crate) async fn ping(call: &Call<'_>, servers: &Servers) -> Result<ServerInf
             "Memcached forgets: short of memory it evicts keys that have not expired, and a restart loses all"
         }
         false => {
-            "a restart loses all keys; short of memory (`-M`) a write fails, and deletes the old value of its key"
+            "a restart loses all keys; short of memory (`-M`) a write fails, and may delete the old value of its key"
         }
     };
     let mut info = ServerInfo::new("memcached")

@@ -102,50 +102,50 @@ async fn a_limit_of_ones_own() -> Result<()> {
     Ok(())
 }
 
+/// A value over 512 KiB is stored in pieces, and where there is no memory for one the old value stays.
 #[tokio::test]
 async fn a_server_that_is_full_and_evicts_nothing() -> Result<()> {
-    let server = MemcachedServer::start_with(&["-m", "8", "-M"]);
-    let bytes = KeyValueStore::bytes(connect(config(&server)).await);
-    bytes.set("small", SECRET.as_bytes()).await?;
-    let large = vec![b'v'; 500_000];
-    let mut number = 0;
-    let error = loop {
-        match bytes.set(&format!("large {number}"), &large).await {
-            Ok(()) => number += 1,
-            Err(error) => break error,
+    for (length, old_stays) in [(500_000, false), (600_000, true)] {
+        let server = MemcachedServer::start_with(&["-m", "8", "-M"]);
+        let bytes = KeyValueStore::bytes(connect(config(&server)).await);
+        bytes.set("small", SECRET.as_bytes()).await?;
+        let large = vec![b'v'; length];
+        let mut number = 0;
+        let error = loop {
+            match bytes.set(&format!("large {number}"), &large).await {
+                Ok(()) => number += 1,
+                Err(error) => break error,
+            }
+            assert!(number < 100, "8 MB are not full");
+        };
+        assert_eq!(error.kind(), ErrorKind::StorageFull, "{error:?}");
+        assert!(!error.is_retryable() && !error.outcome_unknown());
+        assert!(!printed(&error).contains("vvv"));
+        // As the README warns.
+        failed(
+            bytes.set("large 0", &large).await,
+            ErrorKind::StorageFull,
+            "set over an old value",
+        );
+        assert_eq!(bytes.has("large 0").await?, old_stays, "{length}");
+        bytes.delete("large 0").await?;
+        // That made room for one more.
+        let items = [("new 1", &large), ("new 2", &large), ("new 3", &large)];
+        let batch = bytes.set_many(items, SetOptions::new()).await;
+        let results = batch.unwrap_err().into_results();
+        assert!(results[0].is_ok(), "{results:?}");
+        for result in &results[1..] {
+            let error = result.as_ref().unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::StorageFull);
+            assert!(!error.outcome_unknown());
         }
-        assert!(number < 100, "8 MB are not full");
-    };
-    assert_eq!(error.kind(), ErrorKind::StorageFull, "{error:?}");
-    assert!(!error.is_retryable() && !error.outcome_unknown());
-    assert!(!printed(&error).contains("vvv"));
-    // As the README warns.
-    failed(
-        bytes.set("large 0", &large).await,
-        ErrorKind::StorageFull,
-        "set over an old value",
-    );
-    assert_eq!(
-        bytes.get("large 0").await?,
-        None,
-        "the server has deleted it"
-    );
-    // That made room for one more.
-    let items = [("new 1", &large), ("new 2", &large), ("new 3", &large)];
-    let batch = bytes.set_many(items, SetOptions::new()).await;
-    let results = batch.unwrap_err().into_results();
-    assert!(results[0].is_ok(), "{results:?}");
-    for result in &results[1..] {
-        let error = result.as_ref().unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::StorageFull);
-        assert!(!error.outcome_unknown());
+        assert_eq!(
+            bytes.get("small").await?.as_deref(),
+            Some(SECRET.as_bytes())
+        );
+        let info = bytes.ping().await?;
+        assert!(info.warnings[0].contains("`-M`"), "{info:?}");
     }
-    assert_eq!(
-        bytes.get("small").await?.as_deref(),
-        Some(SECRET.as_bytes())
-    );
-    let info = bytes.ping().await?;
-    assert!(info.warnings[0].contains("`-M`"), "{info:?}");
     Ok(())
 }
 
