@@ -1,5 +1,6 @@
 //! Which server a key lives on: ketama, as libmemcached has it (`MEMCACHED_BEHAVIOR_KETAMA_WEIGHTED` with equal weights),
-//! and with it twemproxy, PHP's `OPT_LIBKETAMA_COMPATIBLE` and spymemcached's `LIBMEMCACHED` format.
+//! and with it PHP's `OPT_LIBKETAMA_COMPATIBLE`; twemproxy's `ketama` agrees where it hashes by `md5`. spymemcached's
+//! `LIBMEMCACHED` format always makes 40 hashes a server, libmemcached one less at some numbers of servers.
 //!
 //! Each server has 160 points on a circle of 32 bits; a key lives on the server whose point is the first at or
 //! after its own. So a server that is added takes keys from all others, and from nowhere else.
