@@ -3,7 +3,7 @@
 use futures_util::future::{join, join_all};
 use kvstore_core::{Bytes, DeleteRequest, Error, GetRequest, Outcome, Result, SetRequest, Version};
 
-use crate::clock::{self, Clock, Span, span};
+use crate::clock::{Clock, Span, span};
 use crate::command::{self, Commands, Mode};
 use crate::error;
 use crate::names::Name;
@@ -201,13 +201,14 @@ impl Call<'_> {
             for line in &lines {
                 commands.get_all(line.iter().map(|item| &item.name));
             }
-            match self.ask(route, commands).await {
-                Ok(replies) => {
-                    for (line, reply) in lines.into_iter().zip(replies) {
-                        results.extend(found(line, reply));
-                    }
+            let (replies, error) = self.ask_each(route, commands).await;
+            let mut replies = replies.into_iter();
+            let error = error.unwrap_or_else(error::not_understood);
+            for line in lines {
+                match replies.next() {
+                    Some(reply) => results.extend(found(line, reply)),
+                    None => results.extend(all_failed(line.iter(), &error)),
                 }
-                Err(error) => results.extend(all_failed(items.iter(), &error)),
             }
         }
         results
@@ -215,7 +216,7 @@ impl Call<'_> {
 
     /// Stores the items of one server.
     async fn store_all(&self, route: Route, items: &[Item<Stored<'_>>]) -> Results<Outcome> {
-        let (limit, clock) = match self.limits(route, items).await {
+        let (limit, clock, takes_many) = match self.limits(route, items).await {
             Ok(limits) => limits,
             Err(error) => return all_failed(items.iter(), &error).collect(),
         };
@@ -228,7 +229,7 @@ impl Call<'_> {
             Ok(())
         };
         let read = |item: &Item<Stored<'_>>, reply| outcome(reply, item.what.mode);
-        if self.server(route).takes_many() {
+        if takes_many {
             return self.ask_all(route, items, write, read).await;
         }
         let one = |item| self.ask_all(route, std::slice::from_ref(item), write, read);
@@ -239,16 +240,16 @@ impl Call<'_> {
     /// What has to be known of the server before items are stored there.
     async fn limits(
         &self,
-        Route { server, lane }: Route,
+        route: Route,
         items: &[Item<Stored<'_>>],
-    ) -> Result<(usize, Option<Clock>)> {
-        let server = self.server(Route { server, lane });
+    ) -> Result<(usize, Option<Clock>, bool)> {
+        let (server, lane) = (self.server(route)?, route.lane);
         let limit = server.item_size_max(lane, self.deadline).await?;
         let clock = match items.iter().find(|item| item.what.span.needs_clock()) {
-            Some(_) => Some(clock::of(server, lane, self.deadline).await?),
+            Some(_) => Some(server.clock(lane, self.deadline).await?),
             None => None,
         };
-        Ok((limit, clock))
+        Ok((limit, clock, server.takes_many()))
     }
 
     /// Asks one server, piece by piece. An item that cannot be written fails alone.
@@ -275,13 +276,13 @@ impl Call<'_> {
             if asked.is_empty() {
                 continue;
             }
-            match self.ask(route, commands).await {
-                Ok(replies) => {
-                    let result = |(item, reply): (&Item<I>, _)| (item.place, read(item, reply));
-                    results.extend(asked.into_iter().zip(replies).map(result));
-                }
-                Err(error) => results.extend(all_failed(asked.into_iter(), &error)),
-            }
+            let (replies, error) = self.ask_each(route, commands).await;
+            let mut replies = replies.into_iter();
+            let error = error.unwrap_or_else(error::not_understood);
+            results.extend(asked.into_iter().map(|item| {
+                let reply = replies.next().ok_or_else(|| error.clone());
+                (item.place, reply.and_then(|reply| read(item, reply)))
+            }));
         }
         results
     }

@@ -21,6 +21,8 @@ const LAST: u64 = i32::MAX as u64;
 #[derive(Clone, Copy)]
 pub(crate) struct Clock {
     asked: Instant,
+    /// The same moment by the clock that goes on while this machine sleeps.
+    asked_at: SystemTime,
     seconds: u64,
 }
 
@@ -48,12 +50,12 @@ pub(crate) fn span(expiry: Expiry) -> Result<Option<Span>> {
             ));
         }
     };
-    let seconds = whole(ttl) + 1;
+    let seconds = whole(ttl).saturating_add(1);
     if seconds <= MAX_SECONDS {
         return Ok(Some(Span::Seconds(seconds)));
     }
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    if now.unwrap_or_default() + ttl > Duration::from_secs(LAST) {
+    if now.unwrap_or_default().saturating_add(ttl) > Duration::from_secs(LAST) {
         return Err(too_late());
     }
     Ok(Some(Span::Long(ttl)))
@@ -61,7 +63,8 @@ pub(crate) fn span(expiry: Expiry) -> Result<Option<Span>> {
 
 /// The seconds of a span, rounded up.
 fn whole(span: Duration) -> u64 {
-    span.as_secs() + u64::from(span.subsec_nanos() > 0)
+    span.as_secs()
+        .saturating_add(u64::from(span.subsec_nanos() > 0))
 }
 
 fn too_late() -> Error {
@@ -89,6 +92,32 @@ impl Span {
 }
 
 impl Clock {
+    /// Asks the server.
+    pub(crate) async fn ask(server: &Server, lane: usize, deadline: Instant) -> Result<Self> {
+        let mut commands = Commands::default();
+        commands.stats();
+        let (asked, asked_at) = (Instant::now(), SystemTime::now());
+        let replies = server.ask(lane, &commands.request(), deadline).await?;
+        let seconds = match replies.first() {
+            Some(Reply::List(stats, _)) => seconds(stats)?,
+            Some(Reply::Refused(words)) => return Err(error::refused(words)),
+            _ => return Err(error::not_understood()),
+        };
+        Ok(Self {
+            asked,
+            asked_at,
+            seconds,
+        })
+    }
+
+    /// Whether it can be reckoned from.
+    pub(crate) fn is_fresh(&self) -> bool {
+        let (elapsed, by_system) = (self.asked.elapsed(), self.asked_at.elapsed());
+        // They differ where this machine has slept, or where its clock was set.
+        let slept = by_system.map_or(Duration::MAX, |by_system| by_system.abs_diff(elapsed));
+        elapsed < FRESH && slept < Duration::from_secs(1)
+    }
+
     /// When the span is over that begins now.
     ///
     /// The clock may have been just short of its next second, so there is one more; it is rounded once, at last.
@@ -101,23 +130,12 @@ impl Clock {
     }
 }
 
-/// The server's clock, asked for anew once a minute.
-pub(crate) async fn of(server: &Server, lane: usize, deadline: Instant) -> Result<Clock> {
-    if let Some(clock) = server.clock().filter(|clock| clock.asked.elapsed() < FRESH) {
-        return Ok(clock);
+/// The end of a key that has so many seconds left, or none to count, when its server's clock shows that.
+pub(crate) fn end(seconds: u64, left: i64) -> Ttl {
+    match u64::try_from(left) {
+        Ok(left) => Ttl::Date(seconds.saturating_add(left).min(LAST)),
+        Err(_) => Ttl::Never,
     }
-    let mut commands = Commands::default();
-    commands.stats();
-    let asked = Instant::now();
-    let replies = server.ask(lane, &commands.request(), deadline).await?;
-    let seconds = match replies.first() {
-        Some(Reply::List(stats, _)) => seconds(stats)?,
-        Some(Reply::Refused(words)) => return Err(error::refused(words)),
-        _ => return Err(error::not_understood()),
-    };
-    let clock = Clock { asked, seconds };
-    server.remember(Some(clock));
-    Ok(clock)
 }
 
 /// The server's time, of its `stats`.
@@ -149,14 +167,17 @@ mod tests {
         }
         assert_eq!(span(Expiry::Never).unwrap(), Some(Span::Never));
         assert_eq!(span(Expiry::Keep).unwrap(), None);
-        let error = span(Expiry::After(36_500 * DAY)).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::InvalidTtl);
+        for ttl in [36_500 * DAY, Duration::from_secs(u64::MAX), Duration::MAX] {
+            let error = span(Expiry::After(ttl)).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidTtl);
+        }
     }
 
     #[test]
     fn dates_are_by_the_servers_clock() {
         let clock = |seconds| Clock {
             asked: Instant::now(),
+            asked_at: SystemTime::now(),
             seconds,
         };
         let date = |seconds, span| match clock(seconds).date(span) {
@@ -167,5 +188,30 @@ mod tests {
         assert_eq!(date(at, Duration::from_millis(1500)), Some(at + 3));
         assert_eq!(date(LAST - 3, Duration::from_millis(1500)), Some(LAST));
         assert_eq!(date(LAST - 2, Duration::from_millis(1500)), None);
+    }
+
+    #[test]
+    fn a_clock_is_asked_again_when_this_machine_has_slept() {
+        let ago = |by_instant, by_system| Clock {
+            asked: Instant::now().checked_sub(by_instant).unwrap(),
+            asked_at: SystemTime::now() - by_system,
+            seconds: 0,
+        };
+        let second = Duration::from_secs(1);
+        assert!(ago(5 * second, 5 * second).is_fresh());
+        assert!(!ago(second, 30 * second).is_fresh());
+        assert!(!ago(5 * second, second).is_fresh());
+        assert!(!ago(61 * second, 61 * second).is_fresh());
+    }
+
+    #[test]
+    fn an_end_that_is_kept_is_never_later_than_the_server_can_count() {
+        assert_eq!(end(1_000_000_000, -1), Ttl::Never);
+        assert_eq!(end(1_000_000_000, 60), Ttl::Date(1_000_000_060));
+        // The clock ticked after the time left was told.
+        assert_eq!(
+            end(1_000_000_001, i64::from(i32::MAX) - 1_000_000_000),
+            Ttl::Date(LAST)
+        );
     }
 }

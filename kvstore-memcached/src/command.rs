@@ -18,6 +18,9 @@ pub(crate) struct Request {
     pub(crate) writes: bool,
     /// The size of the largest item that it stores, as the server counts it.
     pub(crate) largest: usize,
+    /// The number of the only connection that it means something on: on another one, the version that it names may be
+    /// that of another value, since the server may have been started again.
+    pub(crate) only_on: Option<u64>,
 }
 
 /// Commands, one after the other.
@@ -28,10 +31,11 @@ pub(crate) struct Commands {
     kinds: Kinds,
     writes: bool,
     largest: usize,
+    only_on: Option<u64>,
 }
 
 /// When a key expires, as the server is told.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ttl {
     Never,
     /// In so many of the server's seconds, up to 30 days.
@@ -107,7 +111,14 @@ impl Commands {
             kinds: self.kinds,
             writes: self.writes,
             largest: self.largest,
+            only_on: self.only_on,
         }
+    }
+
+    /// A request of one command, under a version that was read on this connection, if it was. On another it is answered as if
+    /// the key had changed.
+    pub(crate) fn only_on(&mut self, connection: Option<u64>) {
+        self.only_on = connection;
     }
 
     pub(crate) fn get(&mut self, name: &Name, ask: Ask) {

@@ -162,7 +162,7 @@ impl MemcachedConfig {
         self
     }
 
-    /// Sets how many calls may be under way at once, 10,000 if not set. More are refused as
+    /// Sets how many calls may be under way at once to each server, 10,000 if not set. More are refused as
     /// [`ErrorKind::Busy`]. A batch is one call.
     #[must_use]
     pub fn max_pending(mut self, calls: usize) -> Self {

@@ -4,7 +4,7 @@ use kvstore_core::{ErrorKind, Result};
 
 use crate::command::Commands;
 use crate::config::Credentials;
-use crate::connection::Connection;
+use crate::connection::{Connection, Replies};
 use crate::error::Connecting;
 use crate::reply::{Reply, Stats};
 
@@ -70,9 +70,11 @@ async fn ask(
 ) -> Result<Reply> {
     let mut commands = Commands::default();
     command(&mut commands);
-    let replies = connection.ask(&commands.request()).await;
-    let replies = replies.map_err(|lost| at.lost(&lost.why))?;
+    let replies = Replies::default();
+    let asked = connection.ask(&commands.request(), &replies).await;
+    asked.map_err(|lost| at.lost(&lost.why))?;
     replies
+        .take()
         .into_iter()
         .next()
         .ok_or_else(|| at.not_understood())

@@ -21,19 +21,23 @@ impl Call<'_> {
         mode: Mode,
     ) -> Result<Outcome> {
         loop {
-            let (ttl, next) = match (self.state(name).await?, mode) {
+            let (ttl, next, only_on) = match (self.state(name).await?, mode) {
                 (None, Mode::IfPresent | Mode::IfVersion(_)) => return Ok(Outcome::Unmet),
-                (None, Mode::Always | Mode::IfAbsent) => (Ttl::Never, Mode::IfAbsent),
+                (None, Mode::Always | Mode::IfAbsent) => (Ttl::Never, Mode::IfAbsent, None),
                 (Some(_), Mode::IfAbsent) => return Ok(Outcome::Unmet),
                 (Some(state), Mode::IfVersion(version)) if state.version != version => {
                     return Ok(Outcome::Unmet);
                 }
-                (Some(state), _) => (state.ends, Mode::IfVersion(state.version)),
+                (Some(state), _) => (
+                    state.ends,
+                    Mode::IfVersion(state.version),
+                    Some(state.connection),
+                ),
             };
-            let outcome = self.store(name, value, ttl, next).await?;
+            let outcome = self.store(name, value, ttl, next, only_on).await?;
             match (outcome, mode) {
-                // Somebody was quicker: it is another version now, there, or gone.
-                (Outcome::Unmet, Mode::Always | Mode::IfPresent) => {}
+                // Somebody was quicker: it is another version now, there, or gone. Or it is another connection.
+                (Outcome::Unmet, Mode::Always | Mode::IfPresent | Mode::IfVersion(_)) => {}
                 // Nobody asked for the version.
                 (Outcome::Applied(_), Mode::Always) => return Ok(Outcome::Applied(None)),
                 (outcome, _) => return Ok(outcome),
@@ -53,11 +57,11 @@ impl Call<'_> {
                 let (Some(version), Some(left)) = (item.version, item.left) else {
                     return Err(error::not_understood());
                 };
-                let ends = match u64::try_from(left) {
-                    Ok(left) => Ttl::Date(clock::seconds(&stats)? + left),
-                    Err(_) => Ttl::Never,
-                };
-                Ok(Some(State { version, ends }))
+                Ok(Some(State {
+                    version,
+                    ends: clock::end(clock::seconds(&stats)?, left),
+                    connection: item.connection,
+                }))
             }
             Ok([Reply::Refused(words), _] | [_, Reply::Refused(words)]) => {
                 Err(error::refused(&words))
@@ -71,4 +75,6 @@ impl Call<'_> {
 struct State {
     version: u64,
     ends: Ttl,
+    /// That it was read on.
+    connection: u64,
 }

@@ -8,7 +8,7 @@ use kvstore_core::{
     async_trait,
 };
 
-use crate::clock::{self, Span, span};
+use crate::clock::{Span, span};
 use crate::command::{Ask, Commands, Mode, RESERVED, Ttl};
 use crate::names::{MAX_KEY_LEN, Name};
 use crate::reply::{Item, Reply};
@@ -139,13 +139,13 @@ impl Provider for MemcachedProvider {
         let call = self.call()?;
         let name = call.name(request.key.as_str());
         let Some(version) = request.version else {
-            call.delete(&name, None).await?;
+            call.delete(&name, None, None).await?;
             return Ok(Outcome::Applied(None));
         };
         let Some(version) = version.as_u64() else {
             return Ok(Outcome::Unmet);
         };
-        match call.delete(&name, Some(version)).await? {
+        match call.delete(&name, Some(version), None).await? {
             true => Ok(Outcome::Applied(None)),
             false => Ok(Outcome::Unmet),
         }
@@ -184,7 +184,10 @@ impl Provider for MemcachedProvider {
             let (Some(version), value) = (item.version, item_value(&name, &item)?) else {
                 return Err(error::not_understood());
             };
-            if call.delete(&name, Some(version)).await? {
+            if call
+                .delete(&name, Some(version), Some(item.connection))
+                .await?
+            {
                 return Ok(Some(value));
             }
         }
@@ -252,10 +255,16 @@ impl Call<'_> {
         }
     }
 
-    /// Whether it was there, and deleted.
-    async fn delete(&self, name: &Name, version: Option<u64>) -> Result<bool> {
+    /// Whether it was there, and deleted; `only_on`: the connection that the version was read on.
+    async fn delete(
+        &self,
+        name: &Name,
+        version: Option<u64>,
+        only_on: Option<u64>,
+    ) -> Result<bool> {
         let mut commands = Commands::with_capacity(name.text.len());
         commands.delete(name, version);
+        commands.only_on(only_on);
         match self.ask_one(self.route(name), commands).await? {
             Reply::Done(_) => Ok(true),
             Reply::Missing | Reply::Changed => Ok(false),
@@ -272,7 +281,7 @@ impl Call<'_> {
             return self.set_keeping_expiry(&name, &request.value, mode).await;
         };
         let ttl = self.ttl(&name, span).await?;
-        self.store(&name, &request.value, ttl, mode).await
+        self.store(&name, &request.value, ttl, mode, None).await
     }
 
     /// A time to live, as it is told to the key's server.
@@ -281,7 +290,7 @@ impl Call<'_> {
             return span.ttl(None);
         }
         let route = self.route(name);
-        let clock = clock::of(self.server(route), route.lane, self.deadline).await?;
+        let clock = self.server(route)?.clock(route.lane, self.deadline).await?;
         span.ttl(Some(clock))
     }
 
@@ -291,10 +300,12 @@ impl Call<'_> {
         value: &[u8],
         ttl: Ttl,
         mode: Mode,
+        only_on: Option<u64>,
     ) -> Result<Outcome> {
         let length = name.text.len() + name.header().len() + value.len();
         let mut commands = Commands::with_capacity(length);
         commands.set(name, value, ttl, mode);
+        commands.only_on(only_on);
         outcome(self.ask_one(self.route(name), commands).await?, mode)
     }
 }

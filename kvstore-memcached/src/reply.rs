@@ -71,6 +71,8 @@ pub(crate) struct Item {
     /// The seconds left; -1 for ever.
     pub(crate) left: Option<i64>,
     pub(crate) client_flags: Option<u32>,
+    /// The number of the connection that it came by.
+    pub(crate) connection: u64,
 }
 
 /// The items that `get` found, in their order.

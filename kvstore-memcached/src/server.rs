@@ -1,12 +1,9 @@
-//! One server, and the connections to it, which are made when they are needed and lost.
+//! One server: what it is asked, and how often.
 
-use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
+use std::sync::{Arc, PoisonError};
 
 use kvstore_core::{Error, ErrorKind, Result};
-use rustls::pki_types::ServerName;
-use tokio::net::TcpStream;
-use tokio::sync::Mutex;
+use tokio::sync::{Semaphore, SemaphorePermit, TryAcquireError};
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 
@@ -14,54 +11,20 @@ use crate::MemcachedConfig;
 use crate::clock::Clock;
 use crate::command::{self, Request};
 use crate::config::Address;
-use crate::connection::Connection;
-use crate::error::{self, Connecting};
-use crate::handshake::{Facts, shake_hands};
+use crate::connection::Replies;
+use crate::error;
+use crate::link::{Dial, Lane, Link};
 use crate::reply::Reply;
 
 /// How often a request is sent at most, where its connection is lost each time.
 const ATTEMPTS: usize = 3;
 
-/// How much longer than a call a connection waits, before it takes the server for dead.
-const MARGIN: Duration = Duration::from_millis(50);
-
 pub(crate) struct Server {
-    config: Arc<MemcachedConfig>,
-    address: Address,
-    name: String,
-    tls: Option<TlsConnector>,
+    dial: Arc<Dial>,
     /// One for each connection that there may be.
     lanes: Vec<Lane>,
-    /// What its clock showed, since it was last connected to.
-    clock: std::sync::Mutex<Option<Clock>>,
-}
-
-/// A place for a connection.
-#[derive(Default)]
-struct Lane {
-    current: RwLock<Option<Arc<Link>>>,
-    /// Held while a connection is being made: when the last attempt failed, and why.
-    connecting: Mutex<Option<(Instant, Error)>>,
-}
-
-/// A connection on which the server has told what it is.
-struct Link {
-    connection: Connection,
-    facts: Facts,
-}
-
-impl Lane {
-    fn open(&self) -> Option<Arc<Link>> {
-        let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
-        current
-            .as_ref()
-            .filter(|link| link.connection.is_open())
-            .cloned()
-    }
-
-    fn replace(&self, link: Option<Arc<Link>>) {
-        *self.current.write().unwrap_or_else(PoisonError::into_inner) = link;
-    }
+    /// For the calls under way.
+    places: Semaphore,
 }
 
 impl Server {
@@ -70,30 +33,65 @@ impl Server {
         address: Address,
         tls: Option<TlsConnector>,
     ) -> Self {
-        let lanes = (0..config.connections).map(|_| Lane::default()).collect();
         Self {
-            name: address.to_string(),
-            config,
-            address,
-            tls,
-            lanes,
-            clock: std::sync::Mutex::default(),
+            lanes: (0..config.connections).map(|_| Lane::default()).collect(),
+            places: Semaphore::new(config.max_pending),
+            dial: Arc::new(Dial::new(config, address, tls)),
         }
     }
 
     /// Its host and port.
     pub(crate) fn name(&self) -> &str {
-        &self.name
+        &self.dial.name
     }
 
     /// Whether a request may store several items.
     pub(crate) fn takes_many(&self) -> bool {
-        self.tls.is_none()
+        !self.dial.is_tls()
+    }
+
+    /// A place for a call.
+    pub(crate) fn place(&self) -> Result<SemaphorePermit<'_>> {
+        self.places.try_acquire().map_err(|error| match error {
+            TryAcquireError::Closed => ErrorKind::Closed.into(),
+            TryAcquireError::NoPermits => {
+                let (name, most) = (self.name(), self.dial.config.max_pending);
+                let message =
+                    format!("{most} calls to {name} are under way, which is `max_pending`");
+                Error::new(ErrorKind::Busy, message)
+            }
+        })
+    }
+
+    /// Has no place for further calls.
+    pub(crate) fn refuse(&self) {
+        self.places.close();
+    }
+
+    pub(crate) fn refuses(&self) -> bool {
+        self.places.is_closed()
+    }
+
+    /// Whether no call is under way.
+    pub(crate) fn rests(&self) -> bool {
+        self.places.available_permits() == self.dial.config.max_pending
     }
 
     /// How many bytes an item may have: what the server said when it was last connected to.
     pub(crate) async fn item_size_max(&self, lane: usize, deadline: Instant) -> Result<usize> {
         Ok(self.link(lane, deadline).await?.facts.item_size_max)
+    }
+
+    /// Its clock: what it showed a short while ago, or shows now.
+    pub(crate) async fn clock(&self, lane: usize, deadline: Instant) -> Result<Clock> {
+        let link = self.link(lane, deadline).await?;
+        let known = *link.clock.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(clock) = known.filter(Clock::is_fresh) {
+            return Ok(clock);
+        }
+        let clock = Clock::ask(self, lane, deadline).await?;
+        *link.clock.lock().unwrap_or_else(PoisonError::into_inner) = Some(clock);
+        Ok(clock)
     }
 
     /// Sends a request on the connection of that number, and waits for its answers.
@@ -105,18 +103,53 @@ impl Server {
         request: &Request,
         deadline: Instant,
     ) -> Result<Vec<Reply>> {
+        match self.ask_each(lane, request, deadline).await {
+            (replies, None) => Ok(replies),
+            (_, Some(error)) => Err(error),
+        }
+    }
+
+    /// The same, where each answer is one by itself: those that came, from the first on, and why there are no more.
+    pub(crate) async fn ask_each(
+        &self,
+        lane: usize,
+        request: &Request,
+        deadline: Instant,
+    ) -> (Vec<Reply>, Option<Error>) {
         let unknown = |error: Error| match request.writes {
             true => error.with_outcome_unknown(),
             false => error,
         };
+        // Of several attempts, those of the one that came furthest.
+        let mut came = Vec::new();
         let mut attempt = 1;
-        loop {
-            let link = self.link(lane, deadline).await?;
+        let error = loop {
+            let link = match self.link(lane, deadline).await {
+                Ok(link) => link,
+                Err(error) => break error,
+            };
             if request.largest > link.facts.item_size_max {
-                return Err(command::too_large(link.facts.item_size_max));
+                break command::too_large(link.facts.item_size_max);
             }
-            match timeout_at(deadline, link.connection.ask(request)).await {
-                Ok(Ok(replies)) => return Ok(replies),
+            if request.only_on.is_some_and(|number| number != link.number) {
+                return (vec![Reply::Changed], None);
+            }
+            let (asked, heard) = (Instant::now(), link.connection.heard());
+            let replies = Replies::with_capacity(request.replies);
+            let outcome = timeout_at(deadline, link.connection.ask(request, &replies)).await;
+            let mut replies = replies.take();
+            if matches!(outcome, Ok(Ok(()))) {
+                for reply in &mut replies {
+                    if let Reply::Done(item) = reply {
+                        item.connection = link.number;
+                    }
+                }
+                return (replies, None);
+            }
+            if replies.len() > came.len() {
+                came = replies;
+            }
+            match outcome {
                 Ok(Err(lost))
                     if attempt < ATTEMPTS
                         && !(lost.sent && request.writes)
@@ -125,101 +158,29 @@ impl Server {
                     attempt += 1;
                 }
                 Ok(Err(lost)) => {
-                    let error = error::lost(&lost.why, &self.name);
-                    return Err(if lost.sent { unknown(error) } else { error });
+                    let error = error::lost(&lost.why, self.name());
+                    break if lost.sent { unknown(error) } else { error };
                 }
-                Err(_) => {
-                    let (server, span) = (&self.name, self.config.timeout);
+                Ok(Ok(())) | Err(_) => {
+                    let (server, span) = (self.name(), self.dial.config.timeout);
+                    // The connection notices by itself, unless its runtime does not run any more.
+                    if heard == link.connection.heard() && asked.elapsed() > span.mul_f32(0.9) {
+                        self.lanes[lane].give_up(&link);
+                    }
                     let message = format!("no answer from {server} within {span:?}");
-                    return Err(unknown(Error::new(ErrorKind::Timeout, message)));
+                    break unknown(Error::new(ErrorKind::Timeout, message));
                 }
             }
-        }
-    }
-
-    /// What its clock showed when it was last asked.
-    pub(crate) fn clock(&self) -> Option<Clock> {
-        *self.clock.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(crate) fn remember(&self, clock: Option<Clock>) {
-        *self.clock.lock().unwrap_or_else(PoisonError::into_inner) = clock;
+        };
+        (came, Some(error))
     }
 
     /// Closes all connections, once what is under way on them is answered.
     pub(crate) fn close(&self) {
-        self.lanes.iter().for_each(|lane| lane.replace(None));
+        self.lanes.iter().for_each(Lane::close);
     }
 
-    /// The connection of that number, made if need be. Nothing is sent so far.
     async fn link(&self, lane: usize, deadline: Instant) -> Result<Arc<Link>> {
-        let lane = &self.lanes[lane];
-        if let Some(link) = lane.open() {
-            return Ok(link);
-        }
-        let at = self.connecting();
-        let began = Instant::now();
-        // One at a time; the others share what comes of it.
-        let Ok(mut failed) = timeout_at(deadline, lane.connecting.lock()).await else {
-            return Err(at.no_answer());
-        };
-        if let Some(link) = lane.open() {
-            return Ok(link);
-        }
-        if let Some((when, error)) = &*failed
-            && *when > began
-        {
-            return Err(error.clone());
-        }
-        let limit = deadline.min(began + self.config.connect_timeout);
-        let attempt = timeout_at(limit, self.connect()).await;
-        match attempt.unwrap_or_else(|_| Err(at.no_answer())) {
-            Ok(link) => {
-                let link = Arc::new(link);
-                lane.replace(Some(Arc::clone(&link)));
-                // It may be another by now.
-                self.remember(None);
-                *failed = None;
-                Ok(link)
-            }
-            Err(error) => {
-                *failed = Some((Instant::now(), error.clone()));
-                Err(error)
-            }
-        }
-    }
-
-    async fn connect(&self) -> Result<Link> {
-        let at = self.connecting();
-        let io = |error| at.io(&Arc::new(error));
-        let Address { host, port } = &self.address;
-        let stream = TcpStream::connect((host.as_str(), *port)).await;
-        let stream = stream.map_err(io)?;
-        stream.set_nodelay(true).map_err(io)?;
-        // The calls under way are told first, each by its own deadline.
-        let silence = self.config.timeout + MARGIN;
-        let connection = match &self.tls {
-            None => Connection::start(stream, true, silence),
-            Some(tls) => {
-                let name = ServerName::try_from(host.clone()).map_err(|source| {
-                    let message = "its host is no name that a certificate can have";
-                    at.error(ErrorKind::InvalidConfig, message)
-                        .with_source(source)
-                })?;
-                let stream = tls.connect(name, stream).await.map_err(io)?;
-                // Up to Memcached 1.6.38 a server with TLS waits for ever after a value whose last record has more
-                // in it: so each value has to end its record.
-                Connection::start(stream, false, silence)
-            }
-        };
-        let facts = shake_hands(&connection, at).await?;
-        Ok(Link { connection, facts })
-    }
-
-    fn connecting(&self) -> Connecting<'_> {
-        Connecting {
-            server: &self.name,
-            config: &self.config,
-        }
+        self.dial.link(&self.lanes[lane], deadline).await
     }
 }

@@ -1,12 +1,12 @@
 //! All servers, and the calls under way.
 
 use std::hash::{DefaultHasher, Hasher as _};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use kvstore_core::{Error, ErrorKind, Result};
-use tokio::sync::{Semaphore, SemaphorePermit, TryAcquireError};
+use tokio::sync::SemaphorePermit;
 use tokio::time::{Instant, sleep};
 
 use crate::MemcachedConfig;
@@ -23,7 +23,6 @@ pub(crate) struct Servers {
     servers: Vec<Server>,
     ring: Ring,
     names: Names,
-    permits: Semaphore,
 }
 
 impl Servers {
@@ -37,7 +36,6 @@ impl Servers {
             servers: config.servers.iter().map(server).collect(),
             ring: Ring::new(&config.servers),
             names: Names::new(&config.prefix),
-            permits: Semaphore::new(config.max_pending),
             config,
         })
     }
@@ -66,31 +64,22 @@ impl Servers {
 
     /// Begins a call: its deadline runs from here, over all that it asks.
     pub(crate) fn call(&self) -> Result<Call<'_>> {
-        match self.permits.try_acquire() {
-            Ok(permit) => Ok(Call {
-                servers: self,
-                _permit: permit,
-                deadline: Instant::now() + self.config.timeout,
-            }),
-            Err(TryAcquireError::Closed) => Err(ErrorKind::Closed.into()),
-            Err(TryAcquireError::NoPermits) => {
-                let message = format!(
-                    "{} calls are under way, which is `max_pending`",
-                    self.config.max_pending
-                );
-                Err(Error::new(ErrorKind::Busy, message))
-            }
+        if self.servers.iter().any(Server::refuses) {
+            return Err(ErrorKind::Closed.into());
         }
+        Ok(Call {
+            servers: self,
+            places: Mutex::default(),
+            deadline: Instant::now() + self.config.timeout,
+        })
     }
 
     /// Refuses further calls, lets those under way end, and closes the connections.
     pub(crate) async fn close(&self) {
-        self.permits.close();
+        self.servers.iter().for_each(Server::refuse);
         // A little longer than the last call, so that it ends by itself.
         let deadline = Instant::now() + self.config.timeout + Duration::from_millis(100);
-        while self.permits.available_permits() < self.config.max_pending
-            && Instant::now() < deadline
-        {
+        while !self.servers.iter().all(Server::rests) && Instant::now() < deadline {
             sleep(Duration::from_millis(5)).await;
         }
         self.servers.iter().for_each(Server::close);
@@ -100,7 +89,8 @@ impl Servers {
 /// One call of the provider, which may ask several things.
 pub(crate) struct Call<'a> {
     servers: &'a Servers,
-    _permit: SemaphorePermit<'a>,
+    /// At each server that it has asked so far.
+    places: Mutex<Vec<(usize, SemaphorePermit<'a>)>>,
     pub(crate) deadline: Instant,
 }
 
@@ -133,16 +123,34 @@ impl<'a> Call<'a> {
         }
     }
 
-    pub(crate) fn server(&self, route: Route) -> &'a Server {
-        &self.servers.servers[route.server]
+    /// The server on the way to a key, where the call takes a place for as long as it lasts.
+    pub(crate) fn server(&self, route: Route) -> Result<&'a Server> {
+        let server = &self.servers.servers[route.server];
+        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        if !places.iter().any(|(taken, _)| *taken == route.server) {
+            places.push((route.server, server.place()?));
+        }
+        Ok(server)
     }
 
     /// Asks the server of a key.
     pub(crate) async fn ask(&self, route: Route, commands: Commands) -> Result<Vec<Reply>> {
+        let (server, request) = (self.server(route)?, commands.request());
+        server.ask(route.lane, &request, self.deadline).await
+    }
+
+    /// The same, where each answer is one by itself: those that came, from the first on, and why there are no more.
+    pub(crate) async fn ask_each(
+        &self,
+        route: Route,
+        commands: Commands,
+    ) -> (Vec<Reply>, Option<Error>) {
+        let server = match self.server(route) {
+            Ok(server) => server,
+            Err(error) => return (Vec::new(), Some(error)),
+        };
         let request = commands.request();
-        self.server(route)
-            .ask(route.lane, &request, self.deadline)
-            .await
+        server.ask_each(route.lane, &request, self.deadline).await
     }
 
     /// Asks one thing.

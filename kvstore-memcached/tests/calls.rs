@@ -205,6 +205,56 @@ async fn too_many_calls_are_busy() {
 }
 
 #[tokio::test]
+async fn a_server_that_is_silent_takes_no_places_of_another() {
+    let (mut silent, other) = (MemcachedServer::start(), MemcachedServer::start());
+    let config = config(&silent)
+        .server("127.0.0.1", other.address().port())
+        .timeout(Duration::from_secs(3))
+        .max_pending(5);
+    let texts = KeyValueStore::text(connect(config).await);
+    let keys: Vec<_> = (0..100).map(|key| format!("{key}")).collect();
+    let items = || keys.iter().map(|key| (key, "v"));
+    texts.set_many(items(), SetOptions::new()).await.unwrap();
+    let (on_other, on_silent): (Vec<_>, Vec<_>) =
+        keys.iter().partition(|key| other.get(key).is_some());
+    silent.pause();
+    let waiting = join_all(on_silent.iter().take(10).map(|key| texts.get(key)));
+    let meanwhile = async {
+        for key in &on_other {
+            assert_eq!(texts.get(key).await.unwrap().as_deref(), Some("v"));
+        }
+        let found = texts.get_many(&keys).await.unwrap_err().into_results();
+        for (key, found) in keys.iter().zip(found) {
+            match found {
+                Ok(found) => assert!(found.is_some() && on_other.contains(&key)),
+                Err(error) => assert_eq!(error.kind(), ErrorKind::Busy),
+            }
+        }
+    };
+    let (waiting, ()) = tokio::join!(waiting, meanwhile);
+    let kinds = waiting.into_iter().map(|get| get.unwrap_err().kind());
+    let busy = kinds.filter(|kind| *kind == ErrorKind::Busy).count();
+    assert_eq!(busy, 5);
+}
+
+#[tokio::test]
+async fn a_batch_takes_one_place_a_server() {
+    let server = MemcachedServer::start();
+    let tls: MemcachedConfig = server.tls_url().parse().unwrap();
+    for config in [config(&server), tls.ca(server.ca_path())] {
+        let texts = KeyValueStore::text(connect(config.max_pending(1)).await);
+        let keys: Vec<_> = (0..100).map(|key| format!("{key}")).collect();
+        for options in [SetOptions::new(), SetOptions::new().keep_expiry()] {
+            let items = keys.iter().map(|key| (key, "v"));
+            texts.set_many(items, options).await.unwrap();
+        }
+        let found = texts.get_many(&keys).await.unwrap();
+        assert!(found.iter().all(Option::is_some));
+        texts.delete_many(&keys).await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn closing_ends_all_clones_and_the_connections() {
     let server = MemcachedServer::start();
     // Those of the suite itself, by which it saw that the server is up, may be closed a little later.

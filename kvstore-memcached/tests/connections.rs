@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use kvstore_core::{ErrorKind, KeyValueStore, Result};
-use kvstore_memcached::{MemcachedConfig, MemcachedProvider};
 use kvstore_testsuite::servers::MemcachedServer;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -103,34 +102,6 @@ async fn an_answer_that_is_none_to_what_was_asked() -> Result<()> {
         }
     }
     Ok(())
-}
-
-#[tokio::test]
-async fn a_call_that_is_dropped_while_connecting_leaves_no_connection() {
-    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = silent.local_addr().unwrap().port();
-    let config = MemcachedConfig::new("127.0.0.1", port);
-    let config = config.timeout(HOUR).connect_timeout(HOUR);
-    let texts = KeyValueStore::text(MemcachedProvider::lazy(config).unwrap());
-    for _ in 0..3 {
-        let mut client = {
-            let get = texts.get("key");
-            let accepted = async {
-                let (mut client, _) = silent.accept().await.unwrap();
-                let mut question = [0; 9];
-                client.read_exact(&mut question).await.unwrap();
-                assert_eq!(&question, b"version\r\n");
-                client
-            };
-            tokio::select! {
-                _ = get => panic!("nobody has answered"),
-                client = accepted => client,
-            }
-        };
-        let mut rest = Vec::new();
-        let closed = ends("the connection", client.read_to_end(&mut rest)).await;
-        assert_eq!(closed.unwrap_or_default(), 0);
-    }
 }
 
 #[tokio::test]
