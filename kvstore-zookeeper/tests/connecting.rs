@@ -10,7 +10,7 @@ use kvstore_zookeeper::{Acl, ZooKeeperConfig, ZooKeeperProvider};
 use zookeeper_client::{Acl as TheirAcl, AuthId, Client, CreateMode, Permission};
 
 mod common;
-use common::{HANGS, behind, config, create, ends, failed, other, printed, texts};
+use common::{HANGS, config, create, ends, failed, other, printed, texts};
 
 const SECRET: &str = "hunter2";
 
@@ -315,74 +315,6 @@ async fn ping_names_the_server_and_what_may_bite() {
     let remote = config(&server).server("zk.example", 2181);
     let warnings = texts(remote).await.ping().await.unwrap().warnings;
     assert!(warnings[0].contains("no TLS"), "{warnings:?}");
-}
-
-/// One after the other would be as many round trips as there are keys.
-#[tokio::test]
-async fn round_trips() {
-    let zookeeper = ZooKeeper::shared();
-    let (proxy, texts, _) = behind(zookeeper, |config| config).await;
-    let keys: Vec<_> = (0..100).map(|n| format!("key {n}")).collect();
-    let items = || keys.iter().map(|key| (key, "v"));
-    // The nodes above the keys are made at first.
-    texts.set_many(items(), SetOptions::new()).await.unwrap();
-    texts.set("key", "v").await.unwrap();
-    proxy.delay(Duration::from_millis(20));
-    let trips = |expected: usize, what: &str| {
-        assert_eq!(proxy.round_trips(), expected, "{what}");
-        proxy.reset();
-    };
-    proxy.reset();
-    texts.get("key").await.unwrap().unwrap();
-    trips(1, "get");
-    texts.get_entry("key").await.unwrap().unwrap();
-    trips(1, "get_entry");
-    texts.set("key", "w").await.unwrap();
-    trips(1, "set");
-    texts.touch("key", Duration::from_secs(60)).await.unwrap();
-    trips(2, "touch");
-    texts.take("key").await.unwrap().unwrap();
-    trips(2, "take");
-    texts.set("key", "w").await.unwrap();
-    trips(2, "set of a new key");
-    texts.delete("key").await.unwrap();
-    trips(1, "delete");
-    assert!(
-        texts
-            .get_many(&keys)
-            .await
-            .unwrap()
-            .iter()
-            .all(Option::is_some)
-    );
-    trips(1, "get_many");
-    texts.set_many(items(), SetOptions::new()).await.unwrap();
-    trips(1, "set_many");
-    texts.delete_many(&keys).await.unwrap();
-    trips(1, "delete_many");
-    texts.set_many(items(), SetOptions::new()).await.unwrap();
-    trips(2, "set_many of new keys");
-    // Every second is there.
-    let odd: Vec<_> = keys.iter().step_by(2).collect();
-    texts.delete_many(&odd).await.unwrap();
-    proxy.reset();
-    texts.set_many(items(), SetOptions::new()).await.unwrap();
-    trips(4, "set_many of keys of which some are new");
-    texts.delete_many(&odd).await.unwrap();
-    proxy.reset();
-    texts.delete_many(&keys).await.unwrap();
-    trips(3, "delete_many of keys of which some are missing");
-    texts.delete_many(&keys).await.unwrap();
-    trips(2, "delete_many of missing keys");
-    texts.set_many(items(), SetOptions::new()).await.unwrap();
-    proxy.reset();
-    let hour = SetOptions::new().keep_expiry();
-    texts.set_many(items(), hour).await.unwrap();
-    assert!(
-        proxy.round_trips() <= 20,
-        "set_many under a condition: {}",
-        proxy.round_trips()
-    );
 }
 
 /// Nothing of a key, a value or a password is in what can be logged.

@@ -6,30 +6,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use kvstore_core::{Condition, Error, ErrorKind, KeyValueStore, SetOptions};
+use kvstore_core::{Condition, KeyValueStore, SetOptions};
 use kvstore_testsuite::servers::ZooKeeperEnsemble;
 use kvstore_testsuite::unique_root;
-use kvstore_zookeeper::{ZooKeeperConfig, ZooKeeperProvider};
+use kvstore_zookeeper::ZooKeeperProvider;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 mod common;
-use common::{ends, recovers, texts};
-
-fn gone(error: &Error) -> bool {
-    matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Timeout)
-}
-
-/// A client of all servers.
-fn all(ensemble: &ZooKeeperEnsemble, root: &str) -> ZooKeeperConfig {
-    ensemble.url(root).parse().unwrap()
-}
-
-/// A client of one server alone.
-fn one(ensemble: &ZooKeeperEnsemble, server: usize, root: &str) -> ZooKeeperConfig {
-    let address = ensemble.address(server);
-    ZooKeeperConfig::new(address.ip().to_string(), address.port()).root(root)
-}
+use common::{all, ends, gone, one, recovers, texts};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_leader_is_killed_under_load() {

@@ -12,13 +12,9 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 mod common;
-use common::{behind, config, ends, failed, recovers, texts};
+use common::{behind, config, ends, failed, gone, recovers, texts};
 
 type Store = KeyValueStore<String>;
-
-fn gone(error: &Error) -> bool {
-    matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Timeout)
-}
 
 /// Every operation fails, and none hangs or looks like a miss.
 async fn all_fail(store: &Store) {
@@ -195,55 +191,6 @@ async fn a_session_that_expires() {
     sleep(Duration::from_secs(3)).await;
     assert!(recovers("has", || store.has("key")).await);
     assert_eq!(direct.get("key").await.unwrap().as_deref(), Some("v"));
-}
-
-#[tokio::test]
-async fn an_answer_that_is_cut_off() {
-    let server = ZooKeeper::shared();
-    let (proxy, texts, direct) = behind(server, |config| config).await;
-    let options = SetOptions::new();
-    recovers("set", || texts.set("there", "v")).await;
-    for cut in [0, 10] {
-        texts.set("key", "old").await.unwrap();
-        let before = writes(&direct).await;
-        proxy.cut_mid_reply(cut);
-        let set = ends("set", texts.set("key", "v")).await;
-        let error = failed(set, ErrorKind::Unavailable, "set");
-        assert!(error.outcome_unknown());
-        assert_eq!(direct.get("key").await.unwrap().as_deref(), Some("v"));
-        assert!(writes(&direct).await > before, "it was applied");
-
-        recovers("get", || texts.get("there")).await;
-        let items = [("a", "v"), ("b", "v")];
-        proxy.cut_mid_reply(cut);
-        let batch = ends("set_many", texts.set_many(items, options)).await;
-        assert!(Error::from(batch.unwrap_err()).outcome_unknown());
-        recovers("get", || texts.get("there")).await;
-        proxy.cut_mid_reply(cut);
-        let batch = ends("delete_many", texts.delete_many(["a", "b"])).await;
-        assert!(Error::from(batch.unwrap_err()).outcome_unknown());
-        recovers("get", || texts.get("there")).await;
-        proxy.cut_mid_reply(cut);
-        let delete = ends("delete", texts.delete("key")).await;
-        assert!(failed(delete, ErrorKind::Unavailable, "delete").outcome_unknown());
-        assert_eq!(direct.get("key").await.unwrap(), None);
-        recovers("get", || texts.get("there")).await;
-    }
-    // Reads are asked again on a new connection.
-    for bytes in [0, 1, 5, 40] {
-        proxy.cut_mid_reply(bytes);
-        let found = ends("get", texts.get("there")).await.unwrap();
-        assert_eq!(found.as_deref(), Some("v"), "cut after {bytes}");
-    }
-    proxy.cut_after_request();
-    let many = ends("get_many", texts.get_many(["there", "missing"])).await;
-    assert_eq!(many.unwrap(), [Some("v".to_owned()), None]);
-}
-
-/// The transaction that wrote the key last.
-async fn writes(store: &Store) -> u64 {
-    let entry = store.get_entry("key").await.unwrap().unwrap();
-    entry.version.unwrap().as_u64().unwrap()
 }
 
 #[tokio::test]

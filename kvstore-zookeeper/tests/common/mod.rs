@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use kvstore_core::{Error, ErrorKind, KeyValueStore};
 use kvstore_testsuite::proxy::Proxy;
-use kvstore_testsuite::servers::ZooKeeper;
+use kvstore_testsuite::servers::{ZooKeeper, ZooKeeperEnsemble};
 use kvstore_testsuite::unique_root;
 use kvstore_zookeeper::{ZooKeeperConfig, ZooKeeperProvider};
 use zookeeper_client::{Acls, Client, CreateMode};
@@ -60,6 +60,11 @@ pub fn failed<T>(result: Result<T, Error>, kind: ErrorKind, what: &str) -> Error
     error
 }
 
+/// Whether a server is not there, or too slow.
+pub fn gone(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Timeout)
+}
+
 /// Everything that a program may log of an error.
 pub fn printed(error: &Error) -> String {
     let mut all = format!("{error} {error:?} {error:#?}");
@@ -76,6 +81,17 @@ pub fn config(zookeeper: &ZooKeeper) -> ZooKeeperConfig {
     let address = zookeeper.address();
     ZooKeeperConfig::new(address.ip().to_string(), address.port())
         .root(format!("/{}", unique_root()))
+}
+
+/// A client of all servers.
+pub fn all(ensemble: &ZooKeeperEnsemble, root: &str) -> ZooKeeperConfig {
+    ensemble.url(root).parse().unwrap()
+}
+
+/// A client of one server alone.
+pub fn one(ensemble: &ZooKeeperEnsemble, server: usize, root: &str) -> ZooKeeperConfig {
+    let address = ensemble.address(server);
+    ZooKeeperConfig::new(address.ip().to_string(), address.port()).root(root)
 }
 
 /// A store of texts, for a configuration that works, however short its deadline is and busy the machine.
@@ -109,4 +125,12 @@ pub async fn other(zookeeper: &ZooKeeper) -> Client {
 pub async fn create(client: &Client, path: &str, data: &[u8]) {
     let options = CreateMode::Persistent.with_acls(Acls::anyone_all());
     client.create(path, data, &options).await.unwrap();
+}
+
+/// A root with a store on it, and the other client.
+pub async fn both() -> (String, KeyValueStore<String>, Client) {
+    let zookeeper = ZooKeeper::shared();
+    let root = format!("/{}", unique_root());
+    let store = texts(config(zookeeper).root(&root)).await;
+    (root, store, other(zookeeper).await)
 }
