@@ -40,9 +40,11 @@ macro_rules! by_parts {
             Err(error) => return requests.iter().map(|_| Err(error.clone())).collect(),
         };
         let mut results = Vec::with_capacity(requests.len());
+        let mut last = 0;
         while let rest @ [_, ..] = &requests[results.len()..] {
             let part = $client.fitting(rest.iter().take($most).map($size));
-            call.go_on(&results);
+            call.go_on(&results[last..]);
+            last = results.len();
             results.extend(call.$do(&rest[..part]).await);
         }
         results
@@ -98,11 +100,11 @@ fn all<T>(result: Result<Vec<Result<T>>>, items: usize) -> Vec<Result<T>> {
 }
 
 impl Call<'_> {
-    /// Begins the next part of a batch, with a deadline of its own, unless the server was too slow before, or
-    /// not there: then the rest has no more time than that.
-    fn go_on<T>(&mut self, before: &[Result<T>]) {
+    /// Begins the next part of a batch, with a deadline of its own, unless the server was too slow for the last
+    /// part, or not there: then the next has no more time than that.
+    fn go_on<T>(&mut self, last: &[Result<T>]) {
         let is_gone = |result: &Result<T>| result.as_ref().is_err_and(Error::is_retryable);
-        if !before.iter().rev().take(PART).any(is_gone) {
+        if !last.iter().any(is_gone) {
             self.deadline = Instant::now() + self.client.config.timeout;
         }
     }

@@ -195,9 +195,13 @@ impl Call<'_> {
         let mut again = 2;
         loop {
             let asks = self.client.connected(self).await?;
+            let timed_out = || timed_out(self.client.config.timeout);
+            if Instant::now() >= self.deadline {
+                return Err(timed_out());
+            }
             let (reply, answers) = oneshot::channel();
             let frames = frames();
-            let length = frames.len();
+            let length = frames.longest();
             let ask = Ask {
                 frames,
                 reply,
@@ -230,7 +234,7 @@ impl Call<'_> {
                         return Err(unknown(lost()));
                     }
                 }
-                Err(_) => return Err(unknown(timed_out(self.client.config.timeout))),
+                Err(_) => return Err(unknown(timed_out())),
             }
         }
     }

@@ -65,7 +65,7 @@ pub(crate) async fn keep(
                     pause = PAUSES[0];
                     (rounds, last) = (0, None);
                     state.send_replace(State::Connected);
-                    let mut line = Line::new(connection, config.timeout);
+                    let mut line = Line::new(connection, config.timeout, session.next);
                     let end = line.serve(&mut asks, &mut session).await;
                     session.lose();
                     // Before the asks fail: who asks again is to wait.
@@ -115,8 +115,8 @@ struct Line {
     connection: Connection,
     output: BytesMut,
     waiting: VecDeque<Waiting>,
-    /// The number of the next request to be sent, and of the next to be answered.
-    next: [i32; 2],
+    /// The number of the next request to be answered.
+    next: i32,
     /// How long the server may be silent while something waits for it.
     patience: Duration,
     /// Since when it is silent.
@@ -128,13 +128,15 @@ struct Line {
 /// Asked, and to be answered.
 struct Waiting {
     count: usize,
+    /// Whether it is one request of several writes, whose answer has the errors within.
+    multi: bool,
     answers: Vec<Answer>,
     reply: oneshot::Sender<Result<Vec<Answer>, Lost>>,
     _permit: Permit,
 }
 
 impl Line {
-    fn new(connection: Connection, timeout: Duration) -> Self {
+    fn new(connection: Connection, timeout: Duration, next: i32) -> Self {
         // A little longer than the calls have: each ends by its own deadline.
         let patience = timeout + Duration::from_millis(100);
         let now = Instant::now();
@@ -143,7 +145,7 @@ impl Line {
             connection,
             output: BytesMut::new(),
             waiting: VecDeque::new(),
-            next: [1; 2],
+            next,
             silent: now,
             sent: now,
             pinged: false,
@@ -168,7 +170,7 @@ impl Line {
                 biased;
                 // First, so that what comes together is sent together.
                 ask = asks.recv(), if self.output.len() < FULL => match ask {
-                    Some(ask) => self.push(ask),
+                    Some(ask) => self.push(ask, session),
                     None => {
                         self.close().await;
                         return End::Closed;
@@ -211,20 +213,21 @@ impl Line {
         }
     }
 
-    fn push(&mut self, ask: Ask) {
+    fn push(&mut self, ask: Ask, session: &mut Session) {
         if ask.reply.is_closed() {
             // The caller has gone, and nothing was sent so far.
             return;
         }
         self.sends();
-        let count = ask.frames.count();
-        self.output
-            .extend_from_slice(&ask.frames.numbered(self.next[0]));
-        for _ in 0..count {
-            self.next[0] = wire::next(self.next[0]);
+        let (count, multi) = (ask.frames.count(), ask.frames.is_multi());
+        let frames = ask.frames.numbered(&mut session.next);
+        match self.output.is_empty() {
+            true => self.output = frames,
+            false => self.output.extend_from_slice(&frames),
         }
         self.waiting.push_back(Waiting {
             count,
+            multi,
             answers: Vec::with_capacity(count),
             reply: ask.reply,
             _permit: ask.permit,
@@ -241,11 +244,20 @@ impl Line {
                     continue;
                 }
                 wire::xid::NOTIFICATION => continue,
-                number if number != self.next[1] => return None,
-                _ => self.next[1] = wire::next(self.next[1]),
+                number if number != self.next => return None,
+                _ => self.next = wire::next(self.next),
             }
             session.saw(answer.zxid);
-            if let Err(Code::SESSION_EXPIRED | Code::SESSION_MOVED) = answer.result {
+            // One is there, since its number was the next.
+            let waiting = self.waiting.front_mut()?;
+            let failed = match &answer.result {
+                Err(code) => Some(*code),
+                Ok(body) if waiting.multi => {
+                    wire::failed_write(body.clone()).ok()?.map(|(_, code)| code)
+                }
+                Ok(_) => None,
+            };
+            if failed == Some(Code::SESSION_EXPIRED) {
                 session.forget();
                 // It does nothing more for this session.
                 for waiting in self.waiting.drain(..) {
@@ -253,8 +265,6 @@ impl Line {
                 }
                 return None;
             }
-            // One is there, since its number was the next.
-            let waiting = self.waiting.front_mut()?;
             if let Err(Code::AUTH_FAILED | Code::AUTH_WANTED) = answer.result {
                 // The server closes the connection now, and answers nothing more.
                 waiting.answers.resize(waiting.count, answer);

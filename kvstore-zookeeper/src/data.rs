@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use bytes::{BufMut as _, Bytes};
+use bytes::{BufMut as _, Bytes, BytesMut};
 use kvstore_core::{Error, ErrorKind, Expiry, Result};
 
 /// What a header begins with: no text does, since it is not UTF-8.
@@ -45,12 +45,36 @@ fn millis(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// When a key expires that is written now, and had the expiry `kept`.
-pub(crate) fn moment(expiry: Expiry, kept: Option<Moment>) -> Result<Option<Moment>> {
+/// When a key that is written is to expire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ends {
+    Never,
+    /// From when it is sent, and not from when its caller begins to wait for a connection.
+    After(Duration),
+    At(Moment),
+}
+
+impl Ends {
+    /// As a key does that is as it was read.
+    pub(crate) fn kept(expires_at: Option<Moment>) -> Self {
+        expires_at.map_or(Self::Never, Self::At)
+    }
+
+    fn moment(self) -> Option<Moment> {
+        match self {
+            Self::Never => None,
+            Self::After(span) => Some(Moment::after(span)),
+            Self::At(moment) => Some(moment),
+        }
+    }
+}
+
+/// When a key expires that is written, and had the expiry `kept`.
+pub(crate) fn ends(expiry: Expiry, kept: Option<Moment>) -> Result<Ends> {
     match expiry {
-        Expiry::Never => Ok(None),
-        Expiry::After(span) => Ok(Some(Moment::after(span))),
-        Expiry::Keep => Ok(kept),
+        Expiry::Never => Ok(Ends::Never),
+        Expiry::After(span) => Ok(Ends::After(span)),
+        Expiry::Keep => Ok(Ends::kept(kept)),
         _ => Err(Error::new(
             ErrorKind::Unsupported,
             "this release does not know that expiry",
@@ -60,36 +84,35 @@ pub(crate) fn moment(expiry: Expiry, kept: Option<Moment>) -> Result<Option<Mome
 
 /// What is written to a node.
 pub(crate) struct Data<'a> {
-    header: Option<[u8; HEADER_LEN]>,
     value: &'a [u8],
+    ends: Ends,
 }
 
 impl<'a> Data<'a> {
     pub(crate) const EMPTY: Data<'static> = Data {
-        header: None,
         value: &[],
+        ends: Ends::Never,
     };
 
-    /// The header is there when the value expires, or would be taken for one that has a header.
-    pub(crate) fn new(value: &'a [u8], expires_at: Option<Moment>) -> Self {
-        let needed = expires_at.is_some() || value.starts_with(&MAGIC);
-        let header = needed.then(|| {
-            let mut header = [0; HEADER_LEN];
-            let (magic, moment) = header.split_at_mut(MAGIC.len());
-            magic.copy_from_slice(&MAGIC);
-            moment.copy_from_slice(&expires_at.map_or(0, |at| at.0).to_be_bytes());
-            header
-        });
-        Self { header, value }
+    pub(crate) fn new(value: &'a [u8], ends: Ends) -> Self {
+        Self { value, ends }
+    }
+
+    /// Whether the value expires, or would be taken for one that has a header.
+    fn has_header(&self) -> bool {
+        self.ends != Ends::Never || self.value.starts_with(&MAGIC)
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.header.map_or(0, |header| header.len()) + self.value.len()
+        let header = if self.has_header() { HEADER_LEN } else { 0 };
+        header + self.value.len()
     }
 
-    pub(crate) fn put(&self, body: &mut Vec<u8>) {
-        if let Some(header) = &self.header {
-            body.put_slice(header);
+    /// Writes it as it is at this moment: a span that is left to the key begins.
+    pub(crate) fn put(&self, body: &mut BytesMut) {
+        if self.has_header() {
+            body.put_slice(&MAGIC);
+            body.put_u64(self.ends.moment().map_or(0, |at| at.0));
         }
         body.put_slice(self.value);
     }
@@ -118,10 +141,10 @@ mod tests {
     use super::*;
 
     fn written(value: &[u8], expires_at: Option<Moment>) -> Bytes {
-        let (data, mut body) = (Data::new(value, expires_at), Vec::new());
+        let (data, mut body) = (Data::new(value, Ends::kept(expires_at)), BytesMut::new());
         data.put(&mut body);
         assert_eq!(body.len(), data.len());
-        body.into()
+        body.freeze()
     }
 
     #[test]
@@ -158,6 +181,19 @@ mod tests {
             written(b"\xffkv\x01", None),
             &b"\xffkv\x01\0\0\0\0\0\0\0\0\xffkv\x01"[..]
         );
+    }
+
+    #[test]
+    fn a_span_begins_when_it_is_written() {
+        let data = Data::new(b"value", Ends::After(Duration::from_secs(60)));
+        let mut bodies = [BytesMut::new(), BytesMut::new()];
+        for body in &mut bodies {
+            data.put(body);
+            assert_eq!(body.len(), data.len());
+            std::thread::sleep(Duration::from_millis(3));
+        }
+        let [first, second] = bodies.map(|body| read(body.freeze()).unwrap().1.unwrap());
+        assert!(second.until(first).is_some());
     }
 
     #[test]

@@ -83,7 +83,6 @@ pub(crate) fn refused(code: Code) -> Error {
             ErrorKind::Unavailable,
             "the server could not get it done with the others",
         ),
-        -112 | -118 => (ErrorKind::Unavailable, "the session has ended"),
         -125 => (
             ErrorKind::StorageFull,
             "the quota of a node above the keys is used up",

@@ -22,6 +22,9 @@ pub(crate) struct Session {
     password: Bytes,
     /// The last transaction seen; a server that is behind it refuses the connection.
     zxid: i64,
+    /// The number of the next request. Counted on over all connections: servers find the answer that is due to a
+    /// connection by session and number, and one to the connection before may still come.
+    pub(crate) next: i32,
     /// Since when there is no connection, and how long the servers keep the session then.
     lost: Instant,
     kept: Duration,
@@ -36,6 +39,7 @@ impl Session {
             id: 0,
             password: NO_PASSWORD,
             zxid: 0,
+            next: 1,
             lost: Instant::now(),
             kept: Duration::ZERO,
         }

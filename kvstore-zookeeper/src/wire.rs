@@ -63,6 +63,5 @@ impl Code {
     pub(crate) const NOT_EMPTY: Self = Self(-111);
     pub(crate) const SESSION_EXPIRED: Self = Self(-112);
     pub(crate) const AUTH_FAILED: Self = Self(-115);
-    pub(crate) const SESSION_MOVED: Self = Self(-118);
     pub(crate) const AUTH_WANTED: Self = Self(-124);
 }

@@ -11,7 +11,7 @@ use kvstore_core::{
 };
 
 use crate::client::{Call, Effect};
-use crate::data::{Data, Moment, moment};
+use crate::data::{Data, Ends, Moment, ends};
 use crate::error::refused;
 use crate::place::Place;
 use crate::read::{Node, done, exactly, version};
@@ -124,8 +124,8 @@ impl Call<'_> {
             let Some(node) = seen.node.filter(Node::is_live) else {
                 return Ok(false);
             };
-            let expires_at = moment(request.expiry, node.expires_at)?;
-            if expires_at == node.expires_at {
+            let ends = ends(request.expiry, node.expires_at)?;
+            if ends == Ends::kept(node.expires_at) {
                 return Ok(true);
             }
             // Of others: what is too long closes the connection, with all that is under way on it.
@@ -134,7 +134,7 @@ impl Call<'_> {
                     "the node holds more than `max_value_len`, and would have to be written anew";
                 return Err(Error::new(ErrorKind::ValueTooLarge, message));
             }
-            let data = Data::new(&node.value, expires_at);
+            let data = Data::new(&node.value, ends);
             if let Some(epoch) = seen.epoch
                 && self.replace(&place, epoch, &node, data).await?.is_some()
             {
@@ -274,7 +274,7 @@ enum Created {
 
 /// What a request writes where the expiry was `kept` before.
 pub(crate) fn data<'a>(request: &'a SetRequest<'_>, kept: Option<Moment>) -> Result<Data<'a>> {
-    Ok(Data::new(&request.value, moment(request.expiry, kept)?))
+    Ok(Data::new(&request.value, ends(request.expiry, kept)?))
 }
 
 fn unknown_condition() -> Error {

@@ -5,11 +5,11 @@ use std::time::Duration;
 use kvstore_core::{ErrorKind, KeyValueStore};
 use kvstore_zookeeper::{ZooKeeperConfig, ZooKeeperProvider};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
 mod common;
-use common::{ends, failed};
+use common::{HANGS, ends, failed};
 
 /// Answers each request of each connection, whatever it is, by what stands here, in turn; and then nothing.
 async fn server(answers: &[&'static [u8]]) -> (ZooKeeperConfig, JoinHandle<()>) {
@@ -100,4 +100,87 @@ async fn pings_and_events_between_answers() {
     let texts = KeyValueStore::text(ZooKeeperProvider::lazy(config).unwrap());
     assert_eq!(ends("get", texts.get("key")).await.unwrap(), None);
     serving.abort();
+}
+
+/// Begins a session with the next client, or goes on with it.
+async fn greet(listener: &TcpListener) -> TcpStream {
+    let (mut stream, _) = listener.accept().await.unwrap();
+    request(&mut stream).await;
+    stream.write_all(SESSION).await.unwrap();
+    stream
+}
+
+/// The number of the next request.
+async fn request(stream: &mut TcpStream) -> i32 {
+    let length = stream.read_i32().await.unwrap();
+    let mut request = vec![0; length.try_into().unwrap()];
+    stream.read_exact(&mut request).await.unwrap();
+    i32::from_be_bytes(*request.first_chunk().unwrap())
+}
+
+/// Answers a request without an error.
+async fn answer(stream: &mut TcpStream, number: i32, body: &[u8]) {
+    let mut answer = Vec::new();
+    answer.extend(i32::try_from(16 + body.len()).unwrap().to_be_bytes());
+    answer.extend(number.to_be_bytes());
+    answer.extend(9_i64.to_be_bytes());
+    answer.extend(0_i32.to_be_bytes());
+    answer.extend(body);
+    stream.write_all(&answer).await.unwrap();
+}
+
+async fn listening() -> (TcpListener, KeyValueStore<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let config = ZooKeeperConfig::new("127.0.0.1", port).timeout(HANGS / 2);
+    let provider = ZooKeeperProvider::lazy(config).unwrap();
+    (listener, KeyValueStore::text(provider))
+}
+
+/// A follower knows its answers by session and number: those of a connection that is lost may still come.
+#[tokio::test]
+async fn a_session_gives_no_number_twice() {
+    let (listener, texts) = listening().await;
+    let serving = async {
+        let mut last = 0;
+        for _ in 0..3 {
+            let mut stream = greet(&listener).await;
+            let number = request(&mut stream).await;
+            assert!(number > last, "{number} after {last}");
+            last = number;
+        }
+    };
+    let set = async {
+        for _ in 0..3 {
+            let set = failed(texts.set("key", "v").await, ErrorKind::Unavailable, "set");
+            assert!(set.outcome_unknown());
+        }
+    };
+    ends("the calls", async { tokio::join!(serving, set) }).await;
+}
+
+/// A session that expires under several writes that are one: the answer is no error but within.
+#[tokio::test]
+async fn a_session_that_expires_under_a_multi() {
+    let (listener, texts) = listening().await;
+    let serving = async {
+        let mut stream = greet(&listener).await;
+        let number = request(&mut stream).await;
+        // An error for each of the two.
+        let expired = b"\xff\xff\xff\xff\0\xff\xff\xff\x90\xff\xff\xff\x90";
+        let inconsistent = b"\xff\xff\xff\xff\0\xff\xff\xff\xfe\xff\xff\xff\xfe";
+        let end = b"\xff\xff\xff\xff\x01\xff\xff\xff\xff";
+        let body = [&expired[..], inconsistent, end].concat();
+        answer(&mut stream, number, &body).await;
+        let mut stream = greet(&listener).await;
+        let number = request(&mut stream).await;
+        let stat = [0; 68];
+        let written = b"\0\0\0\x05\0\0\0\0\0";
+        let deleted = b"\0\0\0\x02\0\0\0\0\0";
+        let body = [&written[..], &stat, deleted, end].concat();
+        answer(&mut stream, number, &body).await;
+        stream
+    };
+    let call = async { tokio::join!(serving, texts.delete("key")) };
+    ends("the call", call).await.1.unwrap();
 }

@@ -1,6 +1,6 @@
 //! Requests, as bytes.
 
-use bytes::BufMut as _;
+use bytes::{BufMut, BytesMut};
 
 use super::{next, op, xid};
 use crate::Acl;
@@ -9,8 +9,10 @@ use crate::data::Data;
 /// Requests that are sent together, and answered in their order.
 #[derive(Default)]
 pub(crate) struct Frames {
-    bytes: Vec<u8>,
+    bytes: BytesMut,
     count: usize,
+    longest: usize,
+    multi: bool,
 }
 
 impl Frames {
@@ -22,9 +24,14 @@ impl Frames {
         self.count
     }
 
-    /// How long the requests are together, without what tells their length when there is one.
-    pub(crate) fn len(&self) -> usize {
-        self.bytes.len().saturating_sub(4)
+    /// How long the longest request is, as servers count it.
+    pub(crate) fn longest(&self) -> usize {
+        self.longest
+    }
+
+    /// Whether it is one request of several writes, whose answer has the errors within.
+    pub(crate) fn is_multi(&self) -> bool {
+        self.multi
     }
 
     /// Makes the local server catch up with the leader before it answers what follows.
@@ -51,8 +58,10 @@ impl Frames {
     }
 
     /// Does all writes or, when one of them fails, none.
-    pub(crate) fn multi(self, writes: &[Write<'_>]) -> Self {
+    pub(crate) fn multi(mut self, writes: &[Write<'_>]) -> Self {
+        self.multi = true;
         self.frame(op::MULTI, |body| {
+            body.reserve(writes.iter().map(Write::len).sum());
             for write in writes {
                 put_multi_header(body, write.op(), false);
                 write.put(body);
@@ -72,25 +81,26 @@ impl Frames {
         })
     }
 
-    fn frame(mut self, op: i32, put: impl FnOnce(&mut Vec<u8>)) -> Self {
+    fn frame(mut self, op: i32, put: impl FnOnce(&mut BytesMut)) -> Self {
         let begin = self.bytes.len();
         // The length and the number, which are not known yet.
         self.bytes.put_slice(&[0; 8]);
         self.bytes.put_i32(op);
         put(&mut self.bytes);
-        let length = length(self.bytes.len() - begin - 4);
-        self.bytes[begin..begin + 4].copy_from_slice(&length.to_be_bytes());
+        let len = self.bytes.len() - begin - 4;
+        self.bytes[begin..begin + 4].copy_from_slice(&length(len).to_be_bytes());
+        self.longest = self.longest.max(len);
         self.count += 1;
         self
     }
 
-    /// The bytes to send, the requests numbered from `first` on.
-    pub(crate) fn numbered(mut self, first: i32) -> Vec<u8> {
-        let (mut at, mut number) = (0, first);
+    /// The bytes to send, the requests numbered from `number` on, which becomes the one after them.
+    pub(crate) fn numbered(mut self, number: &mut i32) -> BytesMut {
+        let mut at = 0;
         while let Some(&[a, b, c, d]) = self.bytes.get(at..at + 4) {
             self.bytes[at + 4..at + 8].copy_from_slice(&number.to_be_bytes());
             at += 4 + usize::try_from(i32::from_be_bytes([a, b, c, d])).unwrap_or_default();
-            number = next(number);
+            *number = next(*number);
         }
         self.bytes
     }
@@ -128,7 +138,20 @@ impl Write<'_> {
         }
     }
 
-    fn put(&self, body: &mut Vec<u8>) {
+    /// About how long it is in a multi.
+    fn len(&self) -> usize {
+        let around = 32;
+        match self {
+            Self::Create { path, data, acl } => {
+                let acl = acl.iter().map(Acl::len).sum::<usize>();
+                around + path.len() + data.len() + acl
+            }
+            Self::Set { path, data, .. } => around + path.len() + data.len(),
+            Self::Delete { path, .. } | Self::Check { path, .. } => around + path.len(),
+        }
+    }
+
+    fn put(&self, body: &mut BytesMut) {
         match self {
             Self::Create { path, data, acl } => {
                 put_text(body, path);
@@ -209,28 +232,54 @@ fn length(length: usize) -> i32 {
     i32::try_from(length).unwrap_or(i32::MAX)
 }
 
-fn put_text(body: &mut Vec<u8>, text: &str) {
+fn put_text(body: &mut impl BufMut, text: &str) {
     put_bytes(body, text.as_bytes());
 }
 
-fn put_bytes(body: &mut Vec<u8>, bytes: &[u8]) {
+fn put_bytes(body: &mut impl BufMut, bytes: &[u8]) {
     body.put_i32(length(bytes.len()));
     body.put_slice(bytes);
 }
 
-fn put_path_without_watch(body: &mut Vec<u8>, path: &str) {
+fn put_path_without_watch(body: &mut BytesMut, path: &str) {
     put_text(body, path);
     body.put_u8(0);
 }
 
-fn put_data(body: &mut Vec<u8>, data: &Data<'_>) {
+fn put_data(body: &mut BytesMut, data: &Data<'_>) {
     body.reserve(data.len() + 64);
     body.put_i32(length(data.len()));
     data.put(body);
 }
 
-fn put_multi_header(body: &mut Vec<u8>, op: i32, done: bool) {
+fn put_multi_header(body: &mut BytesMut, op: i32, done: bool) {
     body.put_i32(op);
     body.put_u8(u8::from(done));
     body.put_i32(-1);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_request_is_what_a_server_takes_or_not() {
+        let one = Frames::new().exists("/a");
+        // The number, the kind, the path with its length, and that there is no watch.
+        assert_eq!(one.longest(), 4 + 4 + 4 + 2 + 1);
+        let path = "/a".repeat(100);
+        let some = one.exists(&path).exists("/b").exists("/c");
+        assert_eq!(some.longest(), 4 + 4 + 4 + 200 + 1);
+        assert_eq!(some.count(), 4);
+    }
+
+    #[test]
+    fn requests_are_numbered_on() {
+        let mut number = i32::MAX - 1;
+        let bytes = Frames::new().sync().sync().sync().numbered(&mut number);
+        let numbers = bytes.chunks(17).map(|frame| frame[4..8].to_vec());
+        let expected = [i32::MAX - 1, i32::MAX, 1].map(|number| number.to_be_bytes().to_vec());
+        assert_eq!(numbers.collect::<Vec<_>>(), expected);
+        assert_eq!(number, 2);
+    }
 }
