@@ -83,7 +83,8 @@ pub struct Acl {
 
 impl Acl {
     /// An entry of any scheme that the server knows: `world` (whose id is `anyone`), `auth` (whoever creates
-    /// the node; the id is empty), `digest` (`user:hash`), `ip`, `x509`.
+    /// the node; the id is empty), `digest` (`user:hash`), `ip`, `x509`. A URL cannot tell an id with a
+    /// comma in it.
     pub fn new(scheme: impl Into<String>, id: impl Into<String>, rights: Rights) -> Self {
         Self {
             scheme: scheme.into(),

@@ -11,11 +11,11 @@ use tokio::time::Instant;
 
 use crate::Acl;
 use crate::client::{Call, Client, Effect, TAKEN};
+use crate::config::MAX_VALUE_LEN;
 use crate::data::Data;
 use crate::error::lost;
-use crate::handshake::MAX_FRAME;
 use crate::place::Place;
-use crate::read::{Node, done, exactly, got_all, is_there, version};
+use crate::read::{Node, done, got_all, is_there, version};
 use crate::wire::{ANY, Code, Frames, Write};
 use crate::write::data;
 
@@ -28,8 +28,11 @@ const AT_ONCE: usize = 64;
 /// How often writes are tried together.
 const TRIES: usize = 4;
 
-/// What a request may always have: no server takes less.
-const ROOM: usize = 1 << 16;
+/// What a request may have beside the largest value: whoever tells `max_value_len` leaves as much.
+const ROOM: usize = TAKEN - MAX_VALUE_LEN;
+
+/// How much is read at once, where all values are of the largest: the server may have all of it in memory.
+pub(crate) const READ: usize = 1 << 27;
 
 /// Does each part of a batch, with a deadline of its own.
 macro_rules! by_parts {
@@ -53,7 +56,7 @@ macro_rules! by_parts {
 
 impl Client {
     pub(crate) async fn get_many(&self, requests: &[GetRequest<'_>]) -> Vec<Result<Option<Bytes>>> {
-        let most = self.at_once(PART);
+        let most = self.readable(READ).min(PART);
         by_parts!(self, requests, most, |get| escaped(get.key), get_part)
     }
 
@@ -67,15 +70,15 @@ impl Client {
         by_parts!(self, requests, PART, size, delete_part)
     }
 
-    /// How many nodes to read at once, so that the answer is one that is taken whatever they hold; `most` at most.
-    pub(crate) fn at_once(&self, most: usize) -> usize {
+    /// How many nodes have no more than so many bytes, whatever they hold; one at least.
+    pub(crate) fn readable(&self, bytes: usize) -> usize {
         // A node of others may have as much as servers take unless they are told otherwise.
         let largest = self.config.max_value_len.max(1 << 20) + 128;
-        (MAX_FRAME / largest).clamp(1, most)
+        (bytes / largest).max(1)
     }
 
     /// How many items go into one request, which is at least one; with what their keys and values need of it.
-    fn fitting(&self, sizes: impl Iterator<Item = usize>) -> usize {
+    pub(crate) fn fitting(&self, sizes: impl Iterator<Item = usize>) -> usize {
         let acl = self.acl.iter().map(Acl::len).sum::<usize>();
         // Beside the key the paths of its node and of the bucket, and what is around them.
         let each = 2 * self.root.path().len() + acl + 128;
@@ -112,12 +115,12 @@ impl Call<'_> {
     async fn get_part(&self, requests: &[GetRequest<'_>]) -> Vec<Result<Option<Bytes>>> {
         let places = self.places(requests.iter().map(|request| request.key.as_str()));
         let get = async {
-            let paths = || places.iter().map(Place::node);
-            let frames = || Frames::new().sync().multi_get(paths());
-            let [synced, found] = exactly(self.ask(Effect::None, frames).await?)?;
-            done(synced)?;
+            let paths: Vec<_> = places.iter().map(Place::node).collect();
+            let frames = || self.get_all(Frames::new().sync(), &paths);
+            let mut answers = self.ask(Effect::None, frames).await?.into_iter();
+            answers.next().map(done).transpose()?;
             let value = |node: Option<Node>| node.filter(Node::is_live).map(|node| node.value);
-            let nodes = got_all(found, places.len())?.into_iter();
+            let nodes = got_all(answers, places.len())?.into_iter();
             Ok(nodes.map(|node| node.map(value)).collect())
         };
         all(get.await, requests.len())
@@ -188,19 +191,27 @@ impl Call<'_> {
                     let mut missing: Vec<_> = missing.map(|(_, place)| place.bucket()).collect();
                     missing.sort_unstable();
                     missing.dedup();
-                    // The first alone, since it makes what is above them all.
-                    let (first, rest) = missing.split_at(missing.len().min(1));
-                    for bucket in first {
-                        self.create_parents(bucket).await?;
+                    match self.create_buckets(&missing).await {
+                        // One by one, those fail whose bucket it is.
+                        Err(error) if !error.is_retryable() => return Ok(None),
+                        created => created?,
                     }
-                    let each = iter(0..rest.len()).map(|at| self.create_parents(rest[at]));
-                    each.buffered(AT_ONCE).try_collect::<()>().await?;
                     there = look.iter().map(|found| found.node).collect();
                 }
                 Err(_) => return Ok(None),
             }
         }
         Ok(None)
+    }
+
+    async fn create_buckets(&self, buckets: &[&str]) -> Result<()> {
+        // The first alone, since it makes what is above them all.
+        let (first, rest) = buckets.split_at(buckets.len().min(1));
+        for bucket in first {
+            self.create_parents(bucket).await?;
+        }
+        let each = iter(0..rest.len()).map(|at| self.create_parents(rest[at]));
+        each.buffered(AT_ONCE).try_collect().await
     }
 
     /// Which of some nodes are there, and their buckets.
@@ -241,6 +252,9 @@ impl Call<'_> {
     /// Deletes all or, when the server does not do it together, none.
     async fn delete_together(&self, requests: &[DeleteRequest<'_>]) -> Result<bool> {
         let mut places = self.places(requests.iter().map(|request| request.key.as_str()));
+        // Each once: the server would not find the second.
+        places.sort_unstable_by(|a, b| a.node().cmp(b.node()));
+        places.dedup_by(|a, b| a.node() == b.node());
         for _ in 0..TRIES {
             if places.is_empty() {
                 return Ok(true);
@@ -250,7 +264,6 @@ impl Call<'_> {
                 version: ANY,
             };
             let mut buckets: Vec<_> = places.iter().map(Place::bucket).collect();
-            buckets.sort_unstable();
             buckets.dedup();
             let begin = |bucket| Write::Set {
                 path: bucket,
@@ -283,18 +296,18 @@ struct Found {
 mod tests {
     use super::*;
     use crate::ZooKeeperConfig;
+    use crate::handshake::MAX_FRAME;
 
     #[test]
-    fn an_answer_is_one_that_is_taken_whatever_the_nodes_hold() {
+    fn what_is_read_at_once_is_bounded_whatever_the_nodes_hold() {
         // The last is the largest that can be told.
-        for (largest, at_once) in [(1, 255), (1_000_000, 255), (3_000_000, 89), (1 << 27, 1)] {
+        for (largest, nodes) in [(1, 127), (1_000_000, 127), (3_000_000, 44), (1 << 27, 1)] {
             let config = ZooKeeperConfig::new("h", 2181).max_value_len(largest);
             assert!(config.check().is_ok());
             let client = Client::new(config);
-            assert_eq!(client.at_once(256), at_once);
-            assert_eq!(client.at_once(64), at_once.min(64));
+            assert_eq!(client.readable(READ), nodes);
             // With the header of an expiry, and what ZooKeeper puts around it.
-            assert!(at_once * (largest + 12 + 9 + 4 + 68) + 32 <= MAX_FRAME);
+            assert!(nodes * (largest + 12 + 9 + 4 + 68) + 32 <= MAX_FRAME);
         }
     }
 }

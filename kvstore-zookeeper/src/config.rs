@@ -74,7 +74,13 @@ impl fmt::Display for Server {
 pub(crate) const PORT: u16 = 2181;
 
 /// Below what a server takes unless it is told otherwise (`jute.maxbuffer`), which includes a key and more.
-const MAX_VALUE_LEN: usize = 1_000_000;
+pub(crate) const MAX_VALUE_LEN: usize = 1_000_000;
+
+/// How long the root's path is at most.
+const MAX_ROOT_LEN: usize = 1024;
+
+/// How long the ACL is at most.
+const MAX_ACL_LEN: usize = 1 << 15;
 
 impl ZooKeeperConfig {
     /// A server at this host (a name or an IP address) and port, 2181 as a rule.
@@ -102,7 +108,7 @@ impl ZooKeeperConfig {
     }
 
     /// Sets the path of the node that all keys are below, `/kvstore` if not set. It is created when it is
-    /// first needed. No key reaches outside of it.
+    /// first needed. No key reaches outside of it. It has up to 1,024 bytes.
     #[must_use]
     pub fn root(mut self, path: impl Into<String>) -> Self {
         self.root = path.into();
@@ -125,7 +131,8 @@ impl ZooKeeperConfig {
     }
 
     /// Sets the deadline of every call, 5 seconds if not set: waiting for a connection and repeating
-    /// included. A batch has it per request (256 items, or a megabyte), a listing per page.
+    /// included. A batch has it per request (256 items or a megabyte; 127 items where they are read), a listing per
+    /// page.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
@@ -216,8 +223,11 @@ impl ZooKeeperConfig {
         } else if self.max_value_len > 1 << 27 {
             // Twice that is the longest answer that is taken.
             "`max_value_len` is at most 134,217,728"
-        } else if self.root.len() + self.acl.iter().map(Acl::len).sum::<usize>() > 1 << 15 {
-            "the root and the ACL have more than 32,768 bytes together, which is what a request has beside the value"
+        } else if self.root.len() > MAX_ROOT_LEN {
+            // It goes with each of many keys in a request.
+            "the root has more than 1,024 bytes"
+        } else if self.acl.iter().map(Acl::len).sum::<usize>() > MAX_ACL_LEN {
+            "the ACL has more than 32,768 bytes, which is what a request has beside the key and the value"
         } else {
             return Ok(());
         };

@@ -56,17 +56,17 @@ pub(crate) fn version(zxid: i64) -> Version {
     Version::from(zxid.unsigned_abs())
 }
 
-/// What a node holds, if it is there.
-pub(crate) fn node(found: Found) -> Result<Option<Node>> {
+/// What a node holds, if it is there; of an answer of so many bytes.
+fn node(found: Found, answer: usize) -> Result<Option<Node>> {
     let (data, stat) = match found {
         Ok(found) => found,
         Err(Code::NO_NODE) => return Ok(None),
         Err(code) => return Err(refused(code)),
     };
-    // A small value is not to keep all that was read with it.
-    let data = match data.len() {
-        0..4096 => Bytes::copy_from_slice(&data),
-        _ => data,
+    // A value is not to keep much that was read with it.
+    let data = match data.len() < (answer / 4).max(4096) {
+        true => Bytes::copy_from_slice(&data),
+        false => data,
     };
     let (value, expires_at) = data::read(data)?;
     Ok(Some(Node {
@@ -78,17 +78,29 @@ pub(crate) fn node(found: Found) -> Result<Option<Node>> {
 
 /// What the node holds that was got, if it is there.
 fn got(answer: Answer) -> Result<Option<Node>> {
-    node(match answer.result {
-        Ok(mut body) => Ok(wire::take_data(&mut body)?),
-        Err(code) => Err(code),
-    })
+    match answer.result {
+        Ok(mut body) => {
+            let length = body.len();
+            node(Ok(wire::take_data(&mut body)?), length)
+        }
+        Err(code) => node(Err(code), 0),
+    }
 }
 
-/// What the nodes hold that were got at once: a result for each.
-pub(crate) fn got_all(answer: Answer, nodes: usize) -> Result<Vec<Result<Option<Node>>>> {
-    let found = wire::take_all_data(&mut done(answer)?)?;
-    match found.len() == nodes {
-        true => Ok(found.into_iter().map(node).collect()),
+/// What the nodes hold that were asked for by [`Call::get_all`]: a result for each.
+pub(crate) fn got_all(
+    answers: impl Iterator<Item = Answer>,
+    nodes: usize,
+) -> Result<Vec<Result<Option<Node>>>> {
+    let mut all = Vec::with_capacity(nodes);
+    for answer in answers {
+        let mut body = done(answer)?;
+        let length = body.len();
+        let found = wire::take_all_data(&mut body)?.into_iter();
+        all.extend(found.map(|found| node(found, length)));
+    }
+    match all.len() == nodes {
+        true => Ok(all),
         false => Err(unanswered()),
     }
 }
@@ -107,12 +119,22 @@ pub(crate) fn done(answer: Answer) -> Result<Bytes> {
     answer.result.map_err(refused)
 }
 
+/// How long an answer with several nodes may be, where it is one with the largest values.
+const ANSWER: usize = 1 << 24;
+
 impl Call<'_> {
     pub(crate) async fn node(&self, place: &Place) -> Result<Option<Node>> {
         let frames = || Frames::new().sync().get(place.node());
         let [synced, found] = exactly(self.ask(Effect::None, frames).await?)?;
         done(synced)?;
         Ok(got(found)?.filter(Node::is_live))
+    }
+
+    /// Asks for several nodes, some in each request: the server has an answer in memory more than once before it
+    /// sends any of it.
+    pub(crate) fn get_all(&self, frames: Frames, paths: &[&str]) -> Frames {
+        let parts = paths.chunks(self.client.readable(ANSWER));
+        parts.fold(frames, |frames, part| frames.multi_get(part))
     }
 
     /// Looks at a node before it is written under a condition.
@@ -147,5 +169,31 @@ pub(crate) fn epoch(answer: Answer) -> Result<Option<i32>> {
         Ok(mut body) => Ok(Some(Stat::take(&mut body)?.version)),
         Err(Code::NO_NODE) => Ok(None),
         Err(code) => Err(refused(code)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_keeps_no_more_than_some_times_its_length() {
+        let answer = Bytes::from(vec![7; 1 << 20]);
+        let stat = Stat {
+            mzxid: 1,
+            version: 0,
+        };
+        let keeps = |length: usize, of: usize| {
+            let found = Ok((answer.slice(..length), stat));
+            let value = node(found, of).unwrap().unwrap().value;
+            assert_eq!(value.len(), length);
+            value.as_ptr() == answer.as_ptr()
+        };
+        for (length, of) in [(10, 98), (4095, 4200), (4096, 20_000), (200_000, 1 << 20)] {
+            assert!(!keeps(length, of), "{length} of {of}");
+        }
+        for (length, of) in [(4096, 4200), (300_000, 1 << 20), (1 << 20, 1 << 20)] {
+            assert!(keeps(length, of), "{length} of {of}");
+        }
     }
 }

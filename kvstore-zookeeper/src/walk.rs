@@ -7,6 +7,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream::unfold;
 use kvstore_core::{BoxStream, Error, Result};
 
+use crate::batch::READ;
 use crate::client::{Call, Client, Effect};
 use crate::data::Data;
 use crate::error::refused;
@@ -55,8 +56,14 @@ impl Walk {
                 .collect();
             self.keys = keys.into_iter();
         }
-        let most = call.client.at_once(AT_ONCE);
-        Ok(Some(self.keys.by_ref().take(most).collect()))
+        let most = call.client.readable(READ).min(AT_ONCE);
+        let sizes = self
+            .keys
+            .as_slice()
+            .iter()
+            .map(|(_, place)| place.node().len());
+        let part = call.client.fitting(sizes.take(most));
+        Ok(Some(self.keys.by_ref().take(part).collect()))
     }
 }
 
@@ -81,14 +88,15 @@ impl Call<'_> {
         let Some((_, first)) = keys.first() else {
             return Ok((None, Vec::new()));
         };
-        let paths = || keys.iter().map(|(_, place)| place.node());
+        let paths: Vec<_> = keys.iter().map(|(_, place)| place.node()).collect();
         let frames = || {
             let frames = Frames::new().sync().exists(first.bucket());
-            frames.multi_get(paths())
+            self.get_all(frames, &paths)
         };
-        let [synced, bucket, found] = exactly(self.ask(Effect::None, frames).await?)?;
-        done(synced)?;
-        Ok((epoch(bucket)?, got_all(found, keys.len())?))
+        let mut answers = self.ask(Effect::None, frames).await?.into_iter();
+        answers.next().map(done).transpose()?;
+        let epoch = answers.next().map_or(Ok(None), epoch)?;
+        Ok((epoch, got_all(answers, keys.len())?))
     }
 
     /// Deletes those of some nodes of one bucket that have expired; the answer is how many.

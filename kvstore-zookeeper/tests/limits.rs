@@ -5,7 +5,7 @@ use std::time::Duration;
 use kvstore_core::{ErrorKind, SetOptions};
 use kvstore_testsuite::servers::ZooKeeper;
 use kvstore_testsuite::unique_root;
-use kvstore_zookeeper::{Acl, Rights, ZooKeeperConfig};
+use kvstore_zookeeper::{Acl, Rights, ZooKeeperConfig, ZooKeeperProvider};
 use tokio::time::timeout;
 
 mod common;
@@ -136,9 +136,15 @@ async fn batches_below_a_long_root_and_with_a_long_acl() {
         assert!(found.iter().all(Option::is_none));
     }
     // What has no room beside a value is found before.
-    let longer = config(ZooKeeper::shared()).root(format!("/{}", "r".repeat(40_000)));
-    let lazy = kvstore_zookeeper::ZooKeeperProvider::lazy(longer);
-    failed(lazy, ErrorKind::InvalidConfig, "a root of 40,000 bytes");
+    let lazy = |config: ZooKeeperConfig| ZooKeeperProvider::lazy(config).map(drop);
+    let root =
+        |length: usize| config(ZooKeeper::shared()).root(format!("/{}", "r".repeat(length - 1)));
+    lazy(root(1024)).unwrap();
+    let (invalid, longer) = (ErrorKind::InvalidConfig, root(1025));
+    failed(lazy(longer), invalid, "a root of 1,025 bytes");
+    let acl = Acl::new("digest", "h".repeat(40_000), Rights::READ);
+    let longer = config(ZooKeeper::shared()).acl([acl]);
+    failed(lazy(longer), invalid, "an ACL of 40,000 bytes");
 }
 
 /// Another client's value, which is read, and not written again with an expiry.

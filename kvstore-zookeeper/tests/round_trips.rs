@@ -67,6 +67,10 @@ async fn round_trips() {
     trips(2, "delete_many of missing keys");
     texts.set_many(items(), SetOptions::new()).await.unwrap();
     proxy.reset();
+    texts.delete_many(keys.iter().chain(&keys)).await.unwrap();
+    trips(1, "delete_many of each key twice");
+    texts.set_many(items(), SetOptions::new()).await.unwrap();
+    proxy.reset();
     let hour = SetOptions::new().keep_expiry();
     texts.set_many(items(), hour).await.unwrap();
     assert!(

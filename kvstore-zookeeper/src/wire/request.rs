@@ -71,7 +71,7 @@ impl Frames {
     }
 
     /// Gets many at once.
-    pub(crate) fn multi_get<'a>(self, paths: impl Iterator<Item = &'a str>) -> Self {
+    pub(crate) fn multi_get(self, paths: &[&str]) -> Self {
         self.frame(op::MULTI_READ, |body| {
             for path in paths {
                 put_multi_header(body, op::GET_DATA, false);
