@@ -93,7 +93,8 @@ impl ZooKeeperProvider {
     /// walks over all keys, with the deadline for each step; one process now and then is enough.
     ///
     /// # Errors
-    /// The first that occurs; what was deleted until then is.
+    /// The first that occurs. What cannot be read or deleted, as a node of others, keeps none of the rest; when
+    /// the server fails, what was deleted until then is.
     pub async fn purge_expired(&self) -> Result<u64> {
         let purged = walk::purge(&self.client).await;
         purged.map_err(|error| error.with_provider(NAME).with_operation("purge_expired"))

@@ -1,5 +1,6 @@
 //! Walking over all nodes below the root, bucket by bucket.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::vec::IntoIter;
 
@@ -65,6 +66,11 @@ impl Walk {
         let part = call.client.fitting(sizes.take(most));
         Ok(Some(self.keys.by_ref().take(part).collect()))
     }
+
+    /// Whether the buckets are known, so that the next step goes on where one has failed.
+    fn has_begun(&self) -> bool {
+        self.buckets.is_some()
+    }
 }
 
 impl Call<'_> {
@@ -99,32 +105,48 @@ impl Call<'_> {
         Ok((epoch, got_all(answers, keys.len())?))
     }
 
-    /// Deletes those of some nodes of one bucket that have expired; the answer is how many.
-    async fn purge(&self, keys: &[(String, Place)]) -> Result<u64> {
-        loop {
+    /// Deletes those of some nodes of one bucket that have expired; the answer is how many. What of a node fails
+    /// goes to `failed`, if nothing is there.
+    async fn purge(&self, keys: &[(String, Place)], failed: &mut Option<Error>) -> Result<u64> {
+        let mut kept = HashSet::new();
+        'look: loop {
             let (epoch, nodes) = self.look(keys).await?;
-            let mut writes = Vec::new();
+            let mut expired = Vec::new();
             for ((key, place), node) in keys.iter().zip(nodes) {
-                let node = node.map_err(|error| error.with_key(key))?;
-                if let Some(node) = node.filter(|node| !node.is_live()) {
-                    writes.push(Write::Delete {
-                        path: place.node(),
-                        version: node.stat.version,
-                    });
+                match node {
+                    Ok(Some(node)) if !node.is_live() && !kept.contains(key) => {
+                        expired.push((key, place, node.stat.version));
+                    }
+                    Ok(_) => {}
+                    Err(error) => {
+                        failed.get_or_insert(error.with_key(key));
+                    }
                 }
             }
-            let purged = writes.len() as u64;
-            let (Some(epoch), Some((_, first)), 1..) = (epoch, keys.first(), purged) else {
-                return Ok(0);
-            };
-            writes.push(Write::Set {
-                path: first.bucket(),
-                data: &Data::EMPTY,
-                version: epoch,
-            });
-            if self.multi(&writes).await?.is_some() {
-                return Ok(purged);
+            while let (Some(version), Some((_, first, _))) = (epoch, expired.first()) {
+                let deletes = expired.iter().map(|(_, place, version)| Write::Delete {
+                    path: place.node(),
+                    version: *version,
+                });
+                let begin = Write::Set {
+                    path: first.bucket(),
+                    data: &Data::EMPTY,
+                    version,
+                };
+                let writes: Vec<_> = deletes.chain([begin]).collect();
+                match self.all_or_none(&writes).await? {
+                    Ok(_) => return Ok(expired.len() as u64),
+                    Err((_, Code::NO_NODE | Code::BAD_VERSION)) => continue 'look,
+                    // It stays, and keeps the others no more.
+                    Err((at, code @ (Code::NOT_EMPTY | Code::NO_AUTH))) if at < expired.len() => {
+                        let (key, ..) = expired.remove(at);
+                        failed.get_or_insert(refused(code).with_key(key));
+                        kept.insert(key);
+                    }
+                    Err((_, code)) => return Err(refused(code)),
+                }
             }
+            return Ok(0);
         }
     }
 }
@@ -177,16 +199,25 @@ async fn page(walk: &mut Walk, client: &Client) -> Result<Option<Vec<Result<Stri
     Ok(Some(keys.into_iter().zip(nodes).filter_map(live).collect()))
 }
 
-/// Deletes the nodes that have expired; the answer is how many.
+/// Deletes the nodes that have expired; the answer is how many. What fails of a node or a bucket alone is told
+/// at the end.
 pub(crate) async fn purge(client: &Client) -> Result<u64> {
     let mut walk = Walk::new(String::new());
-    let mut purged = 0;
+    let (mut purged, mut failed) = (0, None);
     loop {
         let call = client.call()?;
-        let Some(keys) = walk.step(&call).await? else {
-            return Ok(purged);
+        let step = match walk.step(&call).await {
+            Ok(Some(keys)) => call.purge(&keys, &mut failed).await,
+            Ok(None) => return failed.map_or(Ok(purged), Err),
+            Err(error) => Err(error),
         };
-        purged += call.purge(&keys).await?;
+        match step {
+            Ok(more) => purged += more,
+            Err(error) if walk.has_begun() && !error.is_retryable() => {
+                failed.get_or_insert(error);
+            }
+            Err(error) => return Err(error),
+        }
     }
 }
 
