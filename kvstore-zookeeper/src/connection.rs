@@ -221,7 +221,7 @@ impl Line {
         self.sends();
         let (count, multi) = (ask.frames.count(), ask.frames.is_multi());
         let frames = ask.frames.numbered(&mut session.next);
-        match self.output.is_empty() {
+        match self.output.is_empty() && frames.len() > COPIED {
             true => self.output = frames,
             false => self.output.extend_from_slice(&frames),
         }
@@ -300,6 +300,9 @@ impl Line {
         let _ = tokio::time::timeout(self.patience, writing).await;
     }
 }
+
+/// What is longer is not copied; what is shorter is, so that the output's memory is used again.
+const COPIED: usize = 4096;
 
 /// How much may wait to be written before no more is taken up.
 const FULL: usize = 1 << 20;

@@ -17,7 +17,11 @@ pub(crate) struct Frames {
 
 impl Frames {
     pub(crate) fn new() -> Self {
-        Self::default()
+        Self {
+            // Enough for most reads.
+            bytes: BytesMut::with_capacity(128),
+            ..Self::default()
+        }
     }
 
     pub(crate) fn count(&self) -> usize {
