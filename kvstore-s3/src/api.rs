@@ -210,7 +210,12 @@ impl Call<'_> {
         let digest = HeaderValue::try_from(digest).map_err(|_| ErrorKind::Other)?;
         headers.insert(MD5, digest);
         let ask = Ask::write(Method::POST, "?delete=".to_owned(), headers, body.into());
-        failed(&self.done(&ask).await?).map_err(Error::with_outcome_unknown)
+        let failed = failed(&self.done(&ask).await?).map_err(Error::with_outcome_unknown)?;
+        let is_asked = |named: &str| objects.iter().any(|object| is_named(object, named));
+        match failed.iter().all(|(named, _)| is_asked(named)) {
+            true => Ok(failed),
+            false => Err(not_understood().with_outcome_unknown()),
+        }
     }
 
     /// Names the next objects that begin with this.
@@ -265,6 +270,11 @@ pub(crate) fn parse<T: for<'de> Deserialize<'de>>(answer: &Answer, element: &str
         true => from_str(text).map_err(|_| not_understood()),
         false => Err(not_understood()),
     }
+}
+
+/// Whether an object is the one that an answer names: what reads the answer may have trimmed the name.
+pub(crate) fn is_named(object: &str, named: &str) -> bool {
+    named.trim() == object.trim()
 }
 
 /// What is still there of the objects that were to be deleted together, each with why.

@@ -11,7 +11,7 @@ use kvstore_core::{
     Versions, async_trait,
 };
 
-use crate::api::PAGE;
+use crate::api::{PAGE, is_named};
 use crate::client::{Call, Client};
 use crate::conditions::Conditions;
 use crate::walk::{self, AT_ONCE, STEP};
@@ -290,11 +290,9 @@ impl Call<'_> {
             _ => return self.delete(request.clone()).await,
         };
         let object = self.client.names.object(request.key.as_str());
-        // What reads the answer may have trimmed it.
-        let is_it = |named: &str| named.trim() == object.trim();
         match failed {
             Err(error) => Err(error.clone()),
-            Ok(failed) => match failed.iter().find(|(named, _)| is_it(named)) {
+            Ok(failed) => match failed.iter().find(|(named, _)| is_named(&object, named)) {
                 Some((_, error)) => Err(error.clone()),
                 None => Ok(Outcome::Applied(None)),
             },

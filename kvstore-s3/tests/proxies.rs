@@ -2,6 +2,7 @@
 
 mod common;
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use common::between::{Pass, between};
@@ -104,6 +105,76 @@ async fn where_keys_cannot_be_deleted_together_each_is_by_itself() {
     let mut left = store.keys("");
     assert_eq!(left.next().await.unwrap().unwrap(), "other");
     assert!(left.next().await.is_none());
+}
+
+#[tokio::test]
+async fn an_error_of_what_was_not_asked_for_leaves_all_unknown() {
+    const OTHER: &str = "HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n<DeleteResult><Error><Key>other</Key>\
+        <Code>InternalError</Code></Error></DeleteResult>";
+    let odd = |request: String| match request.starts_with("POST") {
+        true => Pass::Answer(OTHER),
+        false => Pass::On(request),
+    };
+    let store = connect(between(odd, |answer| answer).await).await;
+    let deleted = store.delete_many(["a", "b"]).await.unwrap_err();
+    assert_eq!(deleted.failed().count(), 2);
+    assert!(deleted.failed().all(|(_, error)| error.outcome_unknown()));
+}
+
+#[tokio::test]
+async fn a_write_that_another_one_was_in_the_way_of_is_sent_again() {
+    const CONFLICT: &str = "HTTP/1.1 409 Conflict\r\nconnection: close\r\n\r\n\
+        <Error><Code>ConditionalRequestConflict</Code></Error>";
+    static ASKED: AtomicUsize = AtomicUsize::new(0);
+    let busy = |request: String| {
+        let is_it = request.contains("/key HTTP") && request.contains("\r\nif-");
+        match is_it && ASKED.fetch_add(1, Ordering::AcqRel) % 3 < 2 {
+            true => Pass::Answer(CONFLICT),
+            false => Pass::On(request),
+        }
+    };
+    let store = connect(between(busy, |answer| answer).await).await;
+    let created = store.set_if("key", "one", Condition::Absent, SetOptions::new());
+    assert!(created.await.unwrap().is_applied());
+    assert_eq!(ASKED.load(Ordering::Acquire), 3);
+    assert_eq!(store.take("key").await.unwrap().as_deref(), Some("one"));
+    assert_eq!(ASKED.load(Ordering::Acquire), 6);
+}
+
+/// As AWS answers; SeaweedFS says of these that the condition does not hold.
+#[tokio::test]
+async fn a_write_of_a_version_that_is_not_found_does_nothing() {
+    const MISSING: &str = "HTTP/1.1 404 Not Found\r\nconnection: close\r\n\r\n\
+        <Error><Code>NoSuchKey</Code></Error>";
+    static DELETES: AtomicUsize = AtomicUsize::new(0);
+    static ASKED: AtomicUsize = AtomicUsize::new(0);
+    let aws = |request: String| {
+        if request.starts_with("DELETE") {
+            DELETES.fetch_add(1, Ordering::AcqRel);
+        }
+        // The first is of a version that it does not have.
+        let is_gone = DELETES.load(Ordering::Acquire) > 1;
+        match is_gone && request.starts_with("PUT") && request.contains("\r\nif-match:") {
+            true => {
+                ASKED.fetch_add(1, Ordering::AcqRel);
+                Pass::Answer(MISSING)
+            }
+            false => Pass::On(request),
+        }
+    };
+    let config = between(aws, |answer| answer).await.without_expiry();
+    let provider = S3Provider::connect(config).await.unwrap();
+    let claims = provider.capabilities().clone();
+    assert!(claims.if_present && claims.take && claims.versions.is_some());
+    let store = KeyValueStore::text(provider);
+    store.set("key", "value").await.unwrap();
+    let version = store.get_entry("key").await.unwrap().unwrap().version;
+    store.delete("key").await.unwrap();
+    let stale = Condition::Version(version.unwrap());
+    let set = store.set_if("key", "new", stale, SetOptions::new());
+    assert!(!set.await.unwrap().is_applied());
+    assert!(!store.has("key").await.unwrap());
+    assert_eq!(ASKED.load(Ordering::Acquire), 2, "the probe, and the write");
 }
 
 /// An answer to HEAD has no words that would say what is missing.
