@@ -96,13 +96,14 @@ impl Call<'_> {
         let (None, Some(second)) = (stale, second) else {
             return Ok(found);
         };
-        found.replace = true;
-        found.delete = !self.probe_delete(object, first).await?
-            && self.probe_delete(object, second.clone()).await?;
-        if found.delete && self.probe_put(object, "2", second).await?.is_some() {
-            // It makes objects where there are none.
-            (found.replace, found.delete) = (false, false);
+        let ignored = self.probe_delete(object, first).await?;
+        found.delete = !ignored && self.probe_delete(object, second.clone()).await?;
+        if !ignored && !found.delete {
+            self.delete_object(object).await?;
         }
+        // Some make objects where there are none.
+        found.replace = self.probe_put(object, "2", second).await?.is_none();
+        found.delete &= found.replace;
         Ok(found)
     }
 

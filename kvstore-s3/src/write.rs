@@ -84,6 +84,10 @@ impl Call<'_> {
 
     async fn create(&self, write: &Write<'_>) -> Result<Outcome> {
         self.need(|found| found.create).await?;
+        if self.client.expires || write.expiry != Expiry::Never {
+            // What has expired is replaced.
+            self.need(|found| found.replace).await?;
+        }
         let _turn = self.turn(write.object).await?;
         let mut refused = Refused::default();
         loop {
@@ -96,7 +100,6 @@ impl Call<'_> {
                 }
                 Err(Found::Expired(expired)) => expired,
             };
-            self.need(|found| found.replace).await?;
             let body = &write.content.body;
             if expired.len().is_none_or(|len| len == body.len())
                 && self.is_expired_with(write.object, body).await?

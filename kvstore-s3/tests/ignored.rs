@@ -2,6 +2,7 @@
 
 mod common;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use common::between::{Pass, between};
@@ -88,10 +89,27 @@ async fn where_only_deletes_ignore_it_there_are_no_versions() {
     assert_eq!(store.get("key").await.unwrap().as_deref(), Some("new"));
 }
 
+/// As an old MinIO does, which then makes objects where there are none.
+#[tokio::test]
+async fn where_deletes_ignore_it_and_so_do_writes_of_what_is_gone_nothing_is_replaced() {
+    static GONE: AtomicBool = AtomicBool::new(false);
+    let config = ignoring(|method, condition| match method {
+        "DELETE" => {
+            GONE.store(true, Ordering::Release);
+            true
+        }
+        _ => condition == "if-match" && GONE.load(Ordering::Acquire),
+    });
+    let provider = S3Provider::connect(config.await).await.unwrap();
+    let claims = provider.capabilities();
+    assert!(!claims.if_present && !claims.touch && !claims.take && !claims.if_absent);
+    assert!(claims.versions.is_none() && claims.expiry.is_none());
+}
+
 #[tokio::test]
 async fn a_lazy_provider_finds_out_before_it_relies_on_it() {
     let config = ignoring(|_, condition| condition == "if-match").await;
-    let store = KeyValueStore::text(S3Provider::lazy(config).unwrap());
+    let store = KeyValueStore::text(S3Provider::lazy(config.clone()).unwrap());
     let ttl = Duration::from_millis(300);
     let short = store.set_with("key", "value", SetOptions::new().ttl(ttl));
     fails(short.await, ErrorKind::Unsupported, "tried");
@@ -103,8 +121,17 @@ async fn a_lazy_provider_finds_out_before_it_relies_on_it() {
         "tried",
     );
     unsupported(&store, Condition::Present).await;
+    // What connecting does not claim: it could not be created again once it has expired.
+    unsupported(&store, Condition::Absent).await;
+    let short = SetOptions::new().ttl(ttl);
+    let short = store.set_if("new", "value", Condition::Absent, short);
+    fails(short.await, ErrorKind::Unsupported, "tried");
     let keep = SetOptions::new().keep_expiry();
     let kept = store.set_with("key", "new", keep).await;
     fails(kept, ErrorKind::Unsupported, "tried");
     assert_eq!(store.get("key").await.unwrap().as_deref(), Some("value"));
+    let without = S3Provider::lazy(config.without_expiry()).unwrap();
+    let created = KeyValueStore::text(without);
+    let created = created.set_if("new", "value", Condition::Absent, SetOptions::new());
+    assert!(created.await.unwrap().is_applied());
 }
