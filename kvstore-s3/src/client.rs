@@ -2,16 +2,17 @@
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use kvstore_core::{Error, ErrorKind, Result};
-use tokio::sync::{Mutex, MutexGuard, OnceCell, Semaphore, SemaphorePermit, TryAcquireError};
+use tokio::sync::{Mutex, MutexGuard, Semaphore, SemaphorePermit, TryAcquireError};
 use tokio::time::{Instant, timeout_at};
 
 use crate::S3Config;
 use crate::conditions::Conditions;
 use crate::error::Refusal;
 use crate::http::{Answer, Ask, Http};
+use crate::joint::Joint;
 use crate::name::Names;
 use crate::walk::STEP;
 
@@ -21,7 +22,8 @@ pub(crate) struct Client {
     /// Whether objects expire: for good, so that what has expired does not come back.
     pub(crate) expires: bool,
     /// What the server was found to honour.
-    pub(crate) conditions: OnceCell<Conditions>,
+    pub(crate) conditions: OnceLock<Conditions>,
+    pub(crate) probing: Joint<Conditions>,
     /// `None` when it was closed.
     http: RwLock<Option<Arc<Http>>>,
     connections: Semaphore,
@@ -34,9 +36,10 @@ pub(crate) struct Client {
 
 /// A call under way: its deadline is that of all its requests.
 pub(crate) struct Call<'a> {
-    pub(crate) client: &'a Client,
+    pub(crate) client: &'a Arc<Client>,
     pub(crate) deadline: Instant,
-    _permit: SemaphorePermit<'a>,
+    /// `None` where it is none of the callers'.
+    _permit: Option<SemaphorePermit<'a>>,
 }
 
 impl Client {
@@ -44,7 +47,8 @@ impl Client {
         Ok(Self {
             names: Names::new(&config.prefix),
             expires: config.expiry,
-            conditions: OnceCell::new(),
+            conditions: OnceLock::new(),
+            probing: Joint::new(),
             http: RwLock::new(Some(Arc::new(Http::new(&config)?))),
             connections: Semaphore::new(config.max_connections),
             turns: (0..TURNS).map(|_| Mutex::new(())).collect(),
@@ -56,15 +60,14 @@ impl Client {
     }
 
     /// Begins a call: its deadline runs from here.
-    pub(crate) fn call(&self) -> Result<Call<'_>> {
+    pub(crate) fn call(self: &Arc<Self>) -> Result<Call<'_>> {
         if self.closed.load(Ordering::Acquire) {
             return Err(ErrorKind::Closed.into());
         }
         match self.calls.try_acquire() {
             Ok(permit) => Ok(Call {
-                client: self,
-                deadline: Instant::now() + self.config.timeout,
-                _permit: permit,
+                _permit: Some(permit),
+                ..self.own_call()
             }),
             // It is never closed.
             Err(TryAcquireError::Closed) => Err(ErrorKind::Closed.into()),
@@ -76,6 +79,15 @@ impl Client {
         }
     }
 
+    /// Begins what no caller asked for.
+    pub(crate) fn own_call(self: &Arc<Self>) -> Call<'_> {
+        Call {
+            client: self,
+            deadline: Instant::now() + self.config.timeout,
+            _permit: None,
+        }
+    }
+
     /// Refuses further calls, lets those under way end, and closes the connections.
     pub(crate) async fn close(&self) {
         if self.closed.swap(true, Ordering::AcqRel) {
@@ -83,8 +95,12 @@ impl Client {
         }
         let deadline = Instant::now() + self.config.timeout;
         let calls = u32::try_from(self.config.max_pending).unwrap_or(u32::MAX);
+        let under_way = async {
+            let _calls = self.calls.acquire_many(calls).await;
+            self.probing.ended().await;
+        };
         // In vain where a call takes longer: each ends by its own deadline.
-        let _ = timeout_at(deadline, self.calls.acquire_many(calls)).await;
+        let _ = timeout_at(deadline, under_way).await;
         *self.http.write().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
@@ -128,8 +144,13 @@ impl Call<'_> {
     pub(crate) fn go_on<T>(&mut self, before: &[Result<T>]) {
         let is_gone = |result: &Result<T>| result.as_ref().is_err_and(Error::is_retryable);
         if !before.iter().rev().take(STEP).any(is_gone) {
-            self.deadline = Instant::now() + self.client.config.timeout;
+            self.begin_anew();
         }
+    }
+
+    /// Gives what follows the whole time.
+    pub(crate) fn begin_anew(&mut self) {
+        self.deadline = Instant::now() + self.client.config.timeout;
     }
 
     /// Asks, whatever the answer is.
@@ -153,7 +174,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_batch_gets_no_more_time_for_a_server_that_is_gone_or_too_slow() {
-        let client = Client::new(S3Config::new("h", "bucket").plain().anonymous()).unwrap();
+        let config = S3Config::new("h", "bucket").plain().anonymous();
+        let client = Arc::new(Client::new(config).unwrap());
         for (before, goes_on) in [
             (Ok(()), true),
             (Err(ErrorKind::Decode.into()), true),

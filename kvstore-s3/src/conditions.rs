@@ -1,13 +1,14 @@
 //! Which conditions the server honours. Some clones of S3 accept the headers and ignore them, so it is tried.
 
 use std::hash::{BuildHasher as _, RandomState};
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderValue;
 use kvstore_core::{Bytes, Error, ErrorKind, Expiry, Format, Result};
 
 use crate::api::{Found, Guard};
-use crate::client::Call;
+use crate::client::{Call, Client};
 use crate::error::Refusal;
 use crate::object::{Content, version};
 
@@ -41,14 +42,49 @@ pub(crate) fn number() -> String {
     format!("{:016x}{:016x}", random.hash_one(0), random.hash_one(1))
 }
 
+impl Client {
+    /// Tries each condition where it holds and where it does not, on an object that is no key's. Each request has
+    /// the time of a call.
+    async fn probe(self: Arc<Self>) -> Result<Conditions> {
+        if let Some(found) = self.conditions.get() {
+            return Ok(*found);
+        }
+        let object = self.names.of_no_key(&number());
+        let probed = self.own_call().probe_at(&object).await;
+        match probed {
+            Ok(found) => {
+                // It is not there any more, unless the server ignores conditions.
+                if found != Conditions::ALL {
+                    self.own_call().delete_object(&object).await?;
+                }
+                Ok(*self.conditions.get_or_init(|| found))
+            }
+            Err(error) => {
+                // Who waits may try again meanwhile.
+                tokio::spawn(async move { self.own_call().delete_object(&object).await });
+                Err(error)
+            }
+        }
+    }
+}
+
 impl Call<'_> {
-    /// What the server honours: tried once, when it is first asked for.
+    /// What the server honours: tried when it is first asked for.
     pub(crate) async fn conditions(&self) -> Result<Conditions> {
         if !self.client.config.conditions {
             return Ok(Conditions::NONE);
         }
-        let found = self.client.conditions.get_or_try_init(|| self.probe());
-        found.await.copied()
+        if let Some(found) = self.client.conditions.get() {
+            return Ok(*found);
+        }
+        let probed = self.client.probing.wait(self.deadline, || {
+            let client = Arc::clone(self.client);
+            async move { client.probe().await }
+        });
+        probed.await.unwrap_or_else(|| {
+            let message = "it takes longer to find out which conditions the server honours, and goes on; nothing was sent";
+            Err(Error::new(ErrorKind::Timeout, message))
+        })
     }
 
     /// Makes sure of a condition before it is relied on.
@@ -62,22 +98,7 @@ impl Call<'_> {
         }
     }
 
-    /// Tries each condition where it holds and where it does not, on an object that is no key's.
-    async fn probe(&self) -> Result<Conditions> {
-        let object = self.client.names.of_no_key(&number());
-        let probed = self.probe_at(&object).await;
-        // It is not there any more, unless the server ignores conditions or the probe failed.
-        let gone = matches!(probed, Ok(Conditions::ALL));
-        if !gone {
-            let deleted = self.delete_object(&object).await;
-            if probed.is_ok() {
-                deleted?;
-            }
-        }
-        probed
-    }
-
-    async fn probe_at(&self, object: &str) -> Result<Conditions> {
+    async fn probe_at(&mut self, object: &str) -> Result<Conditions> {
         // An ETag, and not this object's.
         const OTHER: &str = "\"00000000000000000000000000000000\"";
         let other = || Guard::Tag(HeaderValue::from_static(OTHER));
@@ -99,6 +120,7 @@ impl Call<'_> {
         let ignored = self.probe_delete(object, first).await?;
         found.delete = !ignored && self.probe_delete(object, second.clone()).await?;
         if !ignored && !found.delete {
+            self.begin_anew();
             self.delete_object(object).await?;
         }
         // Some make objects where there are none.
@@ -108,7 +130,8 @@ impl Call<'_> {
     }
 
     /// Makes sure that what was just written expires: a proxy may drop metadata with an underscore in its name.
-    async fn probe_expiry(&self, object: &str) -> Result<()> {
+    async fn probe_expiry(&mut self, object: &str) -> Result<()> {
+        self.begin_anew();
         match self.look(object).await? {
             Found::Live(found) if self.client.expires && found.expires_at().is_none() => {
                 Err(Error::new(
@@ -122,7 +145,7 @@ impl Call<'_> {
 
     /// Whether it was written, and what it is then.
     async fn probe_put(
-        &self,
+        &mut self,
         object: &str,
         body: &'static str,
         guard: Guard,
@@ -133,6 +156,7 @@ impl Call<'_> {
             false => Expiry::Never,
         };
         let headers = content.headers(expiry, None)?;
+        self.begin_anew();
         let put = self.try_put(object, content.body, headers, guard).await?;
         match put {
             Ok(answer) => {
@@ -143,13 +167,17 @@ impl Call<'_> {
         }
     }
 
-    async fn probe_delete(&self, object: &str, guard: Guard) -> Result<bool> {
+    async fn probe_delete(&mut self, object: &str, guard: Guard) -> Result<bool> {
+        self.begin_anew();
         match self.try_delete(object, guard).await? {
             Ok(_) => Ok(true),
             Err(refusal) => not_done(refusal, DELETING).map(|()| false),
         }
     }
 }
+
+/// How many requests it takes at most, each with the time of a call, to try them.
+pub(crate) const REQUESTS: u32 = 12;
 
 /// When an object expires that was written to try the conditions, and could not be deleted.
 const PROBE: Duration = Duration::from_secs(24 * 60 * 60);

@@ -7,6 +7,7 @@ mod config;
 mod credential;
 mod error;
 mod http;
+mod joint;
 mod login;
 mod name;
 mod object;

@@ -13,7 +13,7 @@ use kvstore_core::{
 
 use crate::api::{PAGE, is_named};
 use crate::client::{Call, Client};
-use crate::conditions::Conditions;
+use crate::conditions::{Conditions, REQUESTS};
 use crate::walk::{self, AT_ONCE, STEP};
 use crate::{IntoConfig, server};
 
@@ -50,9 +50,11 @@ impl S3Provider {
     /// or [`Unavailable`](kvstore_core::ErrorKind::Unavailable).
     pub async fn connect(config: impl IntoConfig) -> Result<Self> {
         let connecting = async {
-            let client = Client::new(config.into_config()?)?;
-            let call = client.call()?;
+            let client = Arc::new(Client::new(config.into_config()?)?);
+            let mut call = client.call()?;
             server::check(&call).await?;
+            // As long as all that is tried may take.
+            call.deadline += client.config.timeout * REQUESTS;
             let conditions = call.conditions().await?;
             drop(call);
             Ok(Self::new(client, conditions))
@@ -77,12 +79,12 @@ impl S3Provider {
                 true => Conditions::ALL,
                 false => Conditions::NONE,
             };
-            Ok(Self::new(Client::new(config)?, conditions))
+            Ok(Self::new(Arc::new(Client::new(config)?), conditions))
         });
         made.map_err(|error| error.with_provider(NAME).with_operation("lazy"))
     }
 
-    fn new(client: Client, conditions: Conditions) -> Self {
+    fn new(client: Arc<Client>, conditions: Conditions) -> Self {
         let config = &client.config;
         let mut capabilities = Capabilities::new(NAME);
         capabilities.max_key_len = client.names.max_key_len();
@@ -101,7 +103,7 @@ impl S3Provider {
         capabilities.strong_reads = config.strong_reads;
         capabilities.retains = true;
         Self {
-            client: Arc::new(client),
+            client,
             capabilities,
         }
     }

@@ -181,22 +181,27 @@ async fn a_write_under_a_condition_whose_answer_is_lost_is_known_by_what_is_ther
     assert!(direct.has("another").await.unwrap());
 }
 
+/// Waits for the first request, whose answer is held back.
+async fn first_request(proxy: &Proxy) {
+    while proxy.round_trips() < 1 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
 #[tokio::test]
 async fn a_take_whose_answer_is_lost_is_not_done_twice() {
     let (proxy, store, direct) = behind_a_proxy().await;
     proxy.delay(Duration::from_millis(200));
     proxy.reset();
     let cut = async {
-        while proxy.round_trips() < 2 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        proxy.refuse();
+        first_request(&proxy).await;
+        proxy.cut_after_request();
     };
     let (taken, ()) = tokio::join!(store.take("key"), cut);
     let error = fails(taken, ErrorKind::Unavailable, "lost");
     assert!(error.outcome_unknown());
-    proxy.heal();
-    let _ = direct.get("key").await.unwrap();
+    assert_eq!(proxy.round_trips(), 2, "the read and the delete");
+    assert!(!direct.has("key").await.unwrap());
 }
 
 #[tokio::test]
@@ -222,6 +227,35 @@ async fn a_value_that_is_cut_short_is_an_error() {
     proxy.cut_mid_reply(200_000);
     // Asked once more, and then it is whole.
     assert_eq!(store.get("long").await.unwrap().as_deref(), Some(&long[..]));
+    proxy.reset();
+    proxy.delay(Duration::from_millis(200));
+    proxy.cut_mid_reply(200_000);
+    let again = async {
+        first_request(&proxy).await;
+        proxy.cut_mid_reply(200_000);
+    };
+    let (found, ()) = tokio::join!(store.get("long"), again);
+    fails(found, ErrorKind::Unavailable, "lost");
+    assert_eq!(proxy.round_trips(), 2);
+}
+
+#[tokio::test]
+async fn a_server_that_is_far_away_is_tried_for_longer_than_one_call_has() {
+    let s3 = S3::shared();
+    let proxy = Proxy::start(s3.address()).await.unwrap();
+    proxy.delay(Duration::from_millis(300));
+    let config = config(s3)
+        .port(proxy.address().port())
+        .timeout(Duration::from_millis(1500));
+    S3Provider::connect(config.clone()).await.unwrap();
+    let lazy = KeyValueStore::text(S3Provider::lazy(config).unwrap());
+    let create = || lazy.set_if("key", "value", Condition::Absent, SetOptions::new());
+    fails(create().await, ErrorKind::Timeout, "nothing was sent");
+    let created = works_again(ErrorKind::Timeout, create).await;
+    assert!(created.is_applied());
+    let mut keys = lazy.keys("");
+    assert_eq!(keys.next().await.unwrap().unwrap(), "key");
+    assert!(keys.next().await.is_none());
 }
 
 #[tokio::test]
