@@ -111,7 +111,7 @@ impl S3Server {
 
     /// Halts the server: it holds its connections and answers nothing.
     pub fn pause(&mut self) {
-        self.own().0.signal("STOP");
+        self.own().0.halt();
     }
 
     /// Lets a halted server go on.
