@@ -81,10 +81,19 @@ impl Call<'_> {
             let client = Arc::clone(self.client);
             async move { client.probe().await }
         });
-        probed.await.unwrap_or_else(|| {
-            let message = "it takes longer to find out which conditions the server honours, and goes on; nothing was sent";
-            Err(Error::new(ErrorKind::Timeout, message))
-        })
+        match probed.await {
+            // Of what was tried, and not of the call.
+            Some(Err(error)) if error.outcome_unknown() => {
+                let message =
+                    "which conditions the server honours could not be tried; nothing was sent";
+                Err(Error::new(error.kind(), message).with_source(error))
+            }
+            Some(probed) => probed,
+            None => {
+                let message = "it takes longer to find out which conditions the server honours, and goes on; nothing was sent";
+                Err(Error::new(ErrorKind::Timeout, message))
+            }
+        }
     }
 
     /// Makes sure of a condition before it is relied on.
