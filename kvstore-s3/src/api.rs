@@ -79,14 +79,16 @@ fn target(object: &str) -> String {
 impl Call<'_> {
     /// Reads an object.
     pub(crate) async fn read(&self, object: &str) -> Result<Found> {
-        self.find(&Ask::read(Method::GET, target(object))).await
+        let ask = Ask::value(target(object));
+        let answer = self.ask(&ask).await?;
+        self.found(answer, &ask)
     }
 
     /// Reads an object without its body.
     ///
     /// By its first byte, since what is answered to HEAD does not tell a missing key from a missing bucket.
     pub(crate) async fn look(&self, object: &str) -> Result<Found> {
-        let mut ask = Ask::read(Method::GET, target(object));
+        let mut ask = Ask::value(target(object));
         ask.headers
             .insert(RANGE, HeaderValue::from_static("bytes=0-0"));
         let answer = self.ask(&ask).await?;
@@ -111,11 +113,6 @@ impl Call<'_> {
             StatusCode::NOT_FOUND => Ok(Found::Nothing),
             _ => self.found(answer, &ask),
         }
-    }
-
-    async fn find(&self, ask: &Ask) -> Result<Found> {
-        let answer = self.ask(ask).await?;
-        self.found(answer, ask)
     }
 
     fn found(&self, answer: Answer, ask: &Ask) -> Result<Found> {

@@ -3,6 +3,7 @@
 use std::error::Error as StdError;
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
 use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, Method, StatusCode, Uri};
 use kvstore_core::{Bytes, Error, ErrorKind, Result};
@@ -10,7 +11,7 @@ use object_store::client::{HttpClient, HttpError, HttpRequest};
 use tokio::time::{Instant, timeout_at};
 
 use crate::S3Config;
-use crate::error::{connecting, lost};
+use crate::error::{connecting, lost, not_understood};
 use crate::login::Signer;
 use crate::tls::{self, Trust};
 
@@ -18,13 +19,14 @@ use crate::tls::{self, Trust};
 const IDLE: Duration = Duration::from_secs(30);
 
 /// What is asked of the bucket.
-#[derive(Clone, Debug)]
 pub(crate) struct Ask {
     pub(crate) method: Method,
     /// An object, beginning with a slash, or a query: percent-encoded.
     pub(crate) target: String,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
+    /// Whether the answer is a value, which may be as long as a value may be.
+    pub(crate) gives_value: bool,
     /// Whether it changes something: then it is not asked twice, and when its answer is lost the outcome is
     /// unknown.
     pub(crate) writes: bool,
@@ -37,7 +39,15 @@ impl Ask {
             target,
             headers: HeaderMap::new(),
             body: Bytes::new(),
+            gives_value: false,
             writes: false,
+        }
+    }
+
+    pub(crate) fn value(target: String) -> Self {
+        Self {
+            gives_value: true,
+            ..Self::read(Method::GET, target)
         }
     }
 
@@ -47,6 +57,7 @@ impl Ask {
             target,
             headers,
             body,
+            gives_value: false,
             writes: true,
         }
     }
@@ -75,6 +86,7 @@ pub(crate) struct Http {
     /// Without the bucket.
     base: String,
     timeout: Duration,
+    max_value_len: usize,
 }
 
 impl Http {
@@ -91,6 +103,7 @@ impl Http {
             bucket: format!("{base}/{}", config.bucket),
             base,
             timeout: config.timeout,
+            max_value_len: config.max_value_len,
         })
     }
 
@@ -109,17 +122,18 @@ impl Http {
             let message = "there was no time left to ask; nothing was sent";
             return Err(Failed::Other(Error::new(ErrorKind::Timeout, message)));
         }
-        let signed = async {
+        let request = async {
             let mut request = self.request(ask)?;
-            self.signer.sign(&mut request).await?;
+            self.signer.sign(&mut request, deadline).await?;
             Ok(request)
         };
-        let request = timeout_at(deadline, signed).await.unwrap_or_else(|_| {
-            let message = "no credentials came in time from where AWS puts them for programs; nothing was sent";
-            Err(Error::new(ErrorKind::Timeout, message))
-        });
-        let request = request.map_err(Failed::Other)?;
-        let answer = timeout_at(deadline, receive(&self.client, request)).await;
+        let request = request.await.map_err(Failed::Other)?;
+        // To find that there is a value its first byte is asked for.
+        let limit = match ask.gives_value {
+            true => self.max_value_len.max(1),
+            false => ANSWER,
+        };
+        let answer = timeout_at(deadline, receive(&self.client, request, limit)).await;
         let Ok(answer) = answer else {
             let message = format!("no answer within {:?}", self.timeout);
             let error = Error::new(ErrorKind::Timeout, message);
@@ -128,9 +142,19 @@ impl Http {
                 false => error,
             }));
         };
-        answer.map_err(|error| match is_connect(&error) {
-            true => Failed::Other(connecting(error, &self.base)),
-            false => Failed::Lost(lost(error, ask.writes)),
+        answer.map_err(|error| match error {
+            Broken::Http(error) if is_connect(&error) => {
+                Failed::Other(connecting(error, &self.base))
+            }
+            Broken::Http(error) => Failed::Lost(lost(error, ask.writes)),
+            Broken::TooLong => Failed::Other(match (ask.gives_value, ask.writes) {
+                (true, _) => {
+                    let message = "the value that is there is longer than `max_value_len`";
+                    Error::new(ErrorKind::ValueTooLarge, message)
+                }
+                (false, true) => not_understood().with_outcome_unknown(),
+                (false, false) => not_understood(),
+            }),
         })
     }
 
@@ -152,12 +176,49 @@ impl Http {
     }
 }
 
-async fn receive(client: &HttpClient, request: HttpRequest) -> Result<Answer, HttpError> {
+/// How long answers may be but for values: a listing is of up to some MiB.
+pub(crate) const ANSWER: usize = 16 << 20;
+
+/// Why there is no whole answer.
+pub(crate) enum Broken {
+    Http(HttpError),
+    TooLong,
+}
+
+impl From<HttpError> for Broken {
+    fn from(error: HttpError) -> Self {
+        Self::Http(error)
+    }
+}
+
+/// Sends a request. What is answered where it is done has a limit of its own.
+pub(crate) async fn receive(
+    client: &HttpClient,
+    request: HttpRequest,
+    limit: usize,
+) -> Result<Answer, Broken> {
     let (parts, body) = client.execute(request).await?.into_parts();
+    let limit = match parts.status.is_success() {
+        true => limit,
+        false => ANSWER,
+    };
+    let (mut pieces, mut length) = (Vec::new(), 0);
+    let mut body = body.bytes_stream();
+    while let Some(piece) = body.next().await {
+        let piece = piece?;
+        length += piece.len();
+        if length > limit {
+            return Err(Broken::TooLong);
+        }
+        pieces.push(piece);
+    }
     Ok(Answer {
         status: parts.status,
         headers: parts.headers,
-        body: body.bytes().await?,
+        body: match pieces.len() {
+            1 => pieces.remove(0),
+            _ => pieces.concat().into(),
+        },
     })
 }
 
@@ -186,7 +247,7 @@ pub(crate) fn client(config: &S3Config, tls: rustls::ClientConfig) -> Result<req
     })
 }
 
-fn is_connect(error: &HttpError) -> bool {
+pub(crate) fn is_connect(error: &HttpError) -> bool {
     cause::<reqwest::Error>(error).is_some_and(reqwest::Error::is_connect)
 }
 

@@ -13,6 +13,7 @@ mod name;
 mod object;
 mod profile;
 mod provider;
+mod role;
 mod server;
 mod time;
 mod tls;

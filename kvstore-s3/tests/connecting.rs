@@ -2,6 +2,7 @@
 
 mod common;
 
+use common::between::{Pass, between};
 use common::{fails, plain, tls};
 use kvstore_core::{
     Condition, Connect as _, ErrorKind, KeyValueStore, Listing, Provider as _, SetOptions, Versions,
@@ -129,6 +130,20 @@ async fn what_answers_and_is_no_s3_is_told() {
         .plain()
         .anonymous();
     refused(none, ErrorKind::Unavailable, "http://127.0.0.1:1").await;
+    let answers = |answer| between(move |_| Pass::Answer(answer), |answer| answer);
+    let page = answers("HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n<html>Welcome</html>");
+    refused(page.await, ErrorKind::Other, "does it speak S3?").await;
+    let bare = answers("HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n");
+    refused(bare.await, ErrorKind::InvalidConfig, "as S3 does").await;
+    let elsewhere = answers(
+        "HTTP/1.1 301 Moved Permanently\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 0\r\n\r\n",
+    );
+    refused(
+        elsewhere.await,
+        ErrorKind::InvalidConfig,
+        "at another address",
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -204,13 +219,29 @@ async fn ping_says_what_the_server_is() {
 #[tokio::test]
 async fn values_over_the_limit_are_refused_and_long_ones_are_not() {
     let s3 = S3::shared();
-    let config = plain(s3, &prefix()).max_value_len(1 << 20);
+    let place = prefix();
+    let config = plain(s3, &place).max_value_len(1 << 20);
     let store = KeyValueStore::text(S3Provider::connect(config).await.unwrap());
     let long = "x".repeat(1 << 20);
     store.set("key", &long).await.unwrap();
     let longer = long.clone() + "x";
     let error = fails(store.set("key", longer).await, ErrorKind::ValueTooLarge, "");
     assert!(!error.outcome_unknown());
+    assert_eq!(store.get("key").await.unwrap().as_ref(), Some(&long));
+    // What others wrote is not loaded either.
+    let short = plain(s3, &place).max_value_len((1 << 20) - 1);
+    let short = KeyValueStore::text(S3Provider::connect(short).await.unwrap());
+    fails(
+        short.get("key").await,
+        ErrorKind::ValueTooLarge,
+        "`max_value_len`",
+    );
+    fails(
+        short.take("key").await,
+        ErrorKind::ValueTooLarge,
+        "`max_value_len`",
+    );
+    assert!(short.has("key").await.unwrap());
     assert_eq!(store.get("key").await.unwrap(), Some(long));
     // The server keeps it in several pieces.
     let store = KeyValueStore::text(S3Provider::connect(plain(s3, &prefix())).await.unwrap());

@@ -76,12 +76,17 @@ async fn the_environment_means_nothing_unless_it_is_asked_for() {
 
 /// What is asked and answered where AWS puts credentials for programs.
 async fn credentials(listener: TcpListener) {
+    let mut stalled = Vec::new();
     while let Ok((mut client, _)) = listener.accept().await {
-        let request = head(&mut client).await;
+        let request = request(&mut client).await;
         let line = request.lines().next().unwrap_or_default();
         let refusal = match line {
             "GET /refused HTTP/1.1" => Some("403 Forbidden"),
             "GET /down HTTP/1.1" => Some("503 Service Unavailable"),
+            "GET /stalled HTTP/1.1" => {
+                stalled.push(client);
+                continue;
+            }
             _ => None,
         };
         if let Some(status) = refusal {
@@ -92,9 +97,10 @@ async fn credentials(listener: TcpListener) {
             continue;
         }
         let body = match line {
-            "PUT /latest/api/token HTTP/1.1" => "imds".to_owned(),
+            "PUT /latest/api/token HTTP/1.1" => "imds\n".to_owned(),
+            "POST / HTTP/1.1" => web_identity(&request),
             _ if !request.contains("imds\r\n") && !request.contains("pod\r\n") => continue,
-            "GET /latest/meta-data/iam/security-credentials/ HTTP/1.1" => "role".to_owned(),
+            "GET /latest/meta-data/iam/security-credentials/ HTTP/1.1" => "role\n".to_owned(),
             "GET /latest/meta-data/iam/security-credentials/role HTTP/1.1" => {
                 keys("INSTANCE", "t1")
             }
@@ -109,21 +115,44 @@ async fn credentials(listener: TcpListener) {
     }
 }
 
+fn web_identity(request: &str) -> String {
+    let (_, form) = request.split_once("\r\n\r\n").unwrap();
+    for part in [
+        "Action=AssumeRoleWithWebIdentity",
+        "RoleArn=arn%3Aaws%3Aiam%3A%3A1%3Arole%2Fx",
+        "WebIdentityToken=pod",
+    ] {
+        if !form.split('&').any(|found| found == part) {
+            return "hidden".to_owned();
+        }
+    }
+    "<AssumeRoleWithWebIdentityResponse><AssumeRoleWithWebIdentityResult><Credentials>\
+        <AccessKeyId>WEB</AccessKeyId><SecretAccessKey>s</SecretAccessKey><SessionToken>t5</SessionToken>\
+        <Expiration>2999-01-01T00:00:00Z</Expiration></Credentials>\
+        </AssumeRoleWithWebIdentityResult></AssumeRoleWithWebIdentityResponse>"
+        .to_owned()
+}
+
 fn keys(id: &str, token: &str) -> String {
     format!(
         r#"{{"AccessKeyId":"{id}","SecretAccessKey":"s","Token":"{token}","Expiration":"2999-01-01T00:00:00Z"}}"#
     )
 }
 
-/// Reads a request without a body.
-async fn head(client: &mut TcpStream) -> String {
+async fn request(client: &mut TcpStream) -> String {
     let mut text = Vec::new();
-    while !text.ends_with(b"\r\n\r\n") {
-        if client.read_buf(&mut text).await.unwrap_or_default() == 0 {
-            break;
+    loop {
+        let read = client.read_buf(&mut text).await.unwrap_or_default();
+        let request = std::str::from_utf8(&text).unwrap();
+        let whole = request.split_once("\r\n\r\n").is_some_and(|(head, body)| {
+            let length = head.split_once("\r\ncontent-length: ");
+            let length = length.map(|(_, after)| after.lines().next().unwrap_or_default());
+            body.len() >= length.map_or(0, |length| length.parse().unwrap())
+        });
+        if whole || read == 0 {
+            return request.to_owned();
         }
     }
-    String::from_utf8(text).unwrap()
 }
 
 /// What a provider signs a request with in this environment, or why it does not.
@@ -132,10 +161,11 @@ async fn signed() -> String {
     let address = listener.local_addr().unwrap();
     let request = async {
         let (mut client, _) = listener.accept().await.unwrap();
-        head(&mut client).await
+        request(&mut client).await
     };
     let asking = async {
-        let url = format!("s3+http://{address}/bucket?credentials=aws");
+        let timeout = std::env::var("KVSTORE_TEST_TIMEOUT").unwrap_or("30s".to_owned());
+        let url = format!("s3+http://{address}/bucket?credentials=aws&timeout={timeout}");
         let store = KeyValueStore::text(S3Provider::lazy(&url)?);
         store.get("key").await
     };
@@ -161,7 +191,7 @@ async fn credentials_are_found_where_aws_puts_them() {
         std::fs::write(&path, text).unwrap();
         path.to_str().unwrap().to_owned()
     };
-    let token = file("token", "pod");
+    let token = file("token", "pod\n");
     let elsewhere = file(
         "elsewhere",
         "[team]\naws_access_key_id = TEAM\naws_secret_access_key = s\naws_session_token = t4\n",
@@ -240,6 +270,12 @@ async fn credentials_are_found_where_aws_puts_them() {
         &[(full, &odd), authorization],
         ["Unauthenticated", "visible ASCII"],
     );
+    let stalled = format!("{server}/stalled");
+    let soon = ("KVSTORE_TEST_TIMEOUT", "1s");
+    again(
+        &[(full, &stalled), authorization, soon],
+        ["Timeout", "no credentials came in time"],
+    );
     let (refused, down) = (format!("{server}/refused"), format!("{server}/down"));
     again(
         &[(full, &refused), authorization],
@@ -252,6 +288,14 @@ async fn credentials_are_found_where_aws_puts_them() {
     again(
         &[("AWS_EC2_METADATA_SERVICE_ENDPOINT", "http://127.0.0.1:9")],
         ["Unavailable", "could be had"],
+    );
+    let no_scheme = server.trim_start_matches("http://");
+    again(
+        &[("AWS_EC2_METADATA_SERVICE_ENDPOINT", no_scheme)],
+        [
+            "InvalidConfig",
+            "`AWS_EC2_METADATA_SERVICE_ENDPOINT` is not a URL",
+        ],
     );
     again(
         &[config, profile("role"), instance],
@@ -267,6 +311,10 @@ async fn credentials_are_found_where_aws_puts_them() {
     );
     let web = ("AWS_WEB_IDENTITY_TOKEN_FILE", token.as_str());
     again(&[web, instance], ["InvalidConfig", "`AWS_ROLE_ARN` is not"]);
+    let role = ("AWS_ROLE_ARN", "arn:aws:iam::1:role/x");
+    let sts = ("AWS_ENDPOINT_URL_STS", server.as_str());
+    let t5 = "x-amz-security-token: t5\r\n";
+    again(&[web, role, sts, instance], ["Credential=WEB/", t5]);
     let nowhere = ("AWS_SHARED_CREDENTIALS_FILE", "/no/such-file");
     again(&[nowhere, instance], ["InvalidConfig", "cannot be read"]);
     std::fs::remove_dir_all(&folder).unwrap();
