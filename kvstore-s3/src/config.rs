@@ -162,7 +162,7 @@ impl S3Config {
     }
 
     /// Sets the deadline of every call, 5 seconds if not set: waiting for a connection, getting credentials
-    /// and asking again included. Of a batch each part has it, of a listing each page.
+    /// and asking again included. Of a batch each part has it, of a listing each page, of connecting each request.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
@@ -191,7 +191,8 @@ impl S3Config {
         self
     }
 
-    /// Sets how many bytes a value may have, 5 GiB if not set, which is what S3 takes in one request.
+    /// Sets how many bytes a value may have, 5 GiB if not set, which is what S3 takes in one request. A longer one
+    /// that is there is [`ErrorKind::ValueTooLarge`].
     #[must_use]
     pub fn max_value_len(mut self, bytes: usize) -> Self {
         self.max_value_len = bytes;
