@@ -3,7 +3,9 @@
 //!
 //! The service is `secret-service`, in this process and over HTTP; of a restart nothing stays but the two servers.
 
+#[path = "../common/mod.rs"]
 mod common;
+mod service;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -11,17 +13,13 @@ use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
 use common::kvstore;
-use example_service::serve_until;
-use kvstore_core::{KeyValueStore, Provider};
+use kvstore_core::KeyValueStore;
 use kvstore_mongodb::MongoDbProvider;
 use kvstore_testsuite::servers::{MongoDb, Vault};
 use kvstore_testsuite::unique_root;
 use reqwest::Method;
-use secret_service::{Audit, Callers, Secrets, app};
 use serde_json::Value;
-use tokio::net::TcpListener;
-use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
+use service::{Answer, Client, Running};
 
 const CALLERS_AT_ONCE: u64 = 6;
 
@@ -30,74 +28,6 @@ const NAMES: u64 = 40;
 
 /// Longer than the copy takes from reading a key to writing it, also on a machine with much else to do.
 const TOMBSTONES: Duration = Duration::from_secs(10);
-
-const TOKEN: &str = "0123456789abcdef";
-
-/// An instance of the service.
-struct Running {
-    base: String,
-    stop: oneshot::Sender<()>,
-    served: JoinHandle<std::io::Result<()>>,
-    provider: Arc<dyn Provider>,
-}
-
-impl Running {
-    /// Starts one on a store: all that differs is the URL.
-    async fn start(url: &str) -> Self {
-        let provider = example_service::open(url).await.unwrap();
-        let secrets = Secrets::new(Arc::clone(&provider)).unwrap();
-        let callers = Callers::parse(&format!("caller:{TOKEN}")).unwrap();
-        let app = app(secrets, callers, Audit::new(std::io::sink()));
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let base = format!("http://{}", listener.local_addr().unwrap());
-        let (stop, stopped) = oneshot::channel();
-        let until = async { drop(stopped.await) };
-        Self {
-            base,
-            stop,
-            served: tokio::spawn(serve_until(listener, app, until)),
-            provider,
-        }
-    }
-
-    /// Ends it when it has answered what is under way.
-    async fn stop(self) {
-        self.stop.send(()).unwrap();
-        self.served.await.unwrap().unwrap();
-        self.provider.close().await.unwrap();
-    }
-}
-
-/// A way to the instance of the moment.
-#[derive(Clone)]
-struct Client {
-    base: String,
-    http: reqwest::Client,
-}
-
-/// A status and a body.
-#[derive(Debug)]
-struct Answer(u16, Vec<u8>);
-
-impl Client {
-    fn new(base: &str) -> Self {
-        Self {
-            base: base.to_owned(),
-            http: example_service::testing::http(),
-        }
-    }
-
-    /// Asks; an error where there is no answer.
-    async fn ask(&self, method: Method, path: &str, body: &[u8]) -> reqwest::Result<Answer> {
-        let request = self.http.request(method, format!("{}{path}", self.base));
-        // Far beyond every deadline: what takes longer hangs.
-        let request = request.timeout(Duration::from_secs(60));
-        let request = request.header("Authorization", format!("Bearer {TOKEN}"));
-        let answer = request.body(body.to_vec()).send().await?;
-        let status = answer.status().as_u16();
-        Ok(Answer(status, answer.bytes().await?.to_vec()))
-    }
-}
 
 /// Where the service is at the moment, and what is known of the callers' work.
 struct Traffic {
