@@ -3,7 +3,7 @@
 use clap::ValueEnum;
 use kvstore_core::{BoxError, Bytes, Codec, Format, Input, ModelCodec};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Number, Value};
 
 /// The type of a value. All are handled as bytes here, which it says how to check and to keep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
@@ -22,7 +22,8 @@ impl Kind {
 
     /// Whether two values are the same. Members of JSON objects have no order, and JSON text has white space.
     pub(crate) fn same(self, a: &Bytes, b: &Bytes) -> bool {
-        a == b || (self == Self::Json && matches!((json(a), json(b)), (Ok(a), Ok(b)) if a == b))
+        let same = |a, b| matches!((json(a), json(b)), (Ok(a), Ok(b)) if same_json(&a, &b));
+        a == b || (self == Self::Json && same(a, b))
     }
 }
 
@@ -66,6 +67,22 @@ fn json(text: &Bytes) -> Result<Value, BoxError> {
     Codec::<Value>::decode(&ModelCodec, text.clone())
 }
 
+/// As `==`, but that 0.0 and -0.0 are two.
+fn same_json(a: &Value, b: &Value) -> bool {
+    let bits = |number: &Number| number.as_f64().map(f64::to_bits);
+    match (a, b) {
+        (Value::Number(a), Value::Number(b)) => a == b && bits(a) == bits(b),
+        (Value::Array(a), Value::Array(b)) => {
+            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same_json(a, b))
+        }
+        (Value::Object(a), Value::Object(b)) => {
+            let same = |(name, a)| b.get(name).is_some_and(|b| same_json(a, b));
+            a.len() == b.len() && a.iter().all(same)
+        }
+        _ => a == b,
+    }
+}
+
 /// JSON text without white space, in one line.
 pub(crate) fn compact(text: &Bytes) -> Result<Bytes, BoxError> {
     Codec::<Value>::encode(&ModelCodec, Input::Owned(json(text)?))
@@ -88,6 +105,14 @@ mod tests {
             "[2,1]",
             "9007199254740993",
             "9007199254740992",
+            "0.0",
+            "-0.0",
+            "[{\"a\":0.0}]",
+            "[{\"a\":-0.0}]",
+            "[1]",
+            "[1,1]",
+            "{\"a\":1}",
+            "{\"a\":1,\"b\":1}",
         ];
         for pair in numbers.chunks(2) {
             let [a, b] = [pair[0], pair[1]].map(|text| Bytes::from(text.to_owned()));
