@@ -131,9 +131,16 @@ impl Failure {
 
     /// For programs.
     pub(crate) fn json(&self) -> serde_json::Value {
-        let mut error = json!({ "message": self.sentence(), "causes": self.causes() });
+        let kind = match self {
+            Self::Store(error) => format!("{:?}", error.kind()),
+            Self::Usage(_) => "Usage".to_owned(),
+            Self::Data(..) => "Data".to_owned(),
+            Self::Pipe => "Pipe".to_owned(),
+            Self::Interrupted => "Interrupted".to_owned(),
+        };
+        let mut error =
+            json!({ "kind": kind, "message": self.sentence(), "causes": self.causes() });
         if let Self::Store(store) = self {
-            error["kind"] = json!(format!("{:?}", store.kind()));
             error["key"] = json!(store.key());
             error["retryable"] = json!(store.is_retryable());
             error["outcome_unknown"] = json!(store.outcome_unknown());
