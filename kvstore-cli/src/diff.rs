@@ -2,9 +2,11 @@
 
 use std::future::ready;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use serde_json::json;
+use tokio::time::Instant;
 
 use crate::Context;
 use crate::args;
@@ -96,18 +98,40 @@ impl Diff<'_> {
             (Ok(a), Ok(b)) => (a, b),
             (Err(error), _) | (_, Err(error)) => return self.failed(error.into()),
         };
-        Ok(self.difference(a, b).map(|difference| (key, difference)))
+        match self.difference(a, b) {
+            Some(Difference::OnlyInA) => self.only_in(&self.a, key, Difference::OnlyInA).await,
+            difference => Ok(difference.map(|difference| (key, difference))),
+        }
+    }
+
+    /// A key that one store has and the other has not, unless it is gone meanwhile, or as good as gone.
+    async fn only_in(&self, source: &Source, key: String, difference: Difference) -> Compared {
+        let room = source.reserve().await;
+        match source.read(&key, room).await {
+            Ok(found) => Ok(found
+                .filter(|found| !self.ends(found.expires))
+                .map(|_| (key, difference))),
+            Err(error) => self.failed(error.into()),
+        }
+    }
+
+    /// Whether it may be over by now, by the clock of either store.
+    fn ends(&self, expires: Option<Instant>) -> bool {
+        expires.is_some_and(|at| at <= Instant::now() + self.slack())
+    }
+
+    fn slack(&self) -> Duration {
+        let unit = |source: &Source| source.store.capabilities().expiry.unwrap_or_default();
+        SLACK + 2 * unit(&self.a) + 2 * unit(&self.b)
     }
 
     fn difference(&self, a: Option<Found>, b: Option<Found>) -> Option<Difference> {
-        let unit = |source: &Source| source.store.capabilities().expiry.unwrap_or_default();
-        let slack = SLACK + 2 * unit(&self.a) + 2 * unit(&self.b);
         match (a, b) {
             // Deleted, or expired, since it was listed.
             (None, _) => None,
             (Some(_), None) => Some(Difference::OnlyInA),
             (Some(a), Some(b)) if !self.kind.same(&a.value, &b.value) => Some(Difference::Value),
-            (Some(a), Some(b)) if !same_expiry(a.expires, b.expires, slack) => {
+            (Some(a), Some(b)) if !same_expiry(a.expires, b.expires, self.slack()) => {
                 Some(Difference::Expiry)
             }
             _ => None,
@@ -121,7 +145,7 @@ impl Diff<'_> {
             Ok(true) => Ok(None),
             Ok(false) => {
                 self.compared.fetch_add(1, Ordering::Relaxed);
-                Ok(Some((key, Difference::OnlyInB)))
+                self.only_in(&self.b, key, Difference::OnlyInB).await
             }
             Err(error) => self.failed(error.into()),
         }
