@@ -17,10 +17,13 @@ use crate::progress;
 use crate::scratch::Scratch;
 use crate::stores::{self, Store};
 use crate::times::Times;
+use crate::url;
 use crate::value::Kind;
 
 /// How many keys are written and read, over and over.
 const KEYS: usize = 1000;
+/// How many bytes their values have at most, so that large ones are fewer.
+const BYTES: usize = 256 << 20;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Operation {
@@ -37,22 +40,25 @@ struct Row {
 }
 
 pub(crate) async fn run(context: &Context<'_>, args: args::Bench) -> Result<End, Failure> {
-    let scratch = Scratch::new(&args.url, "bench")?;
     let opening = async {
-        let provider = stores::open(&scratch.url).await?;
+        let scratch = Scratch::new(&url::with_password(&args.url).await?, "bench")?;
+        let provider = context.open(&scratch.url).await?;
         let server = provider.ping().await?;
-        Ok::<_, Failure>((provider, server))
+        Ok::<_, Failure>((scratch, provider, server))
     };
-    let (provider, server) = tokio::select! {
+    let (scratch, provider, server) = tokio::select! {
         opened = opening => opened?,
         () = context.signals.interrupted() => return Err(Failure::Interrupted),
     };
-    let store = context.on(&provider, Kind::Bytes)?;
-    let keys: Arc<[String]> = (0..KEYS).map(|number| format!("key-{number:04}")).collect();
+    let store = stores::on(&provider, Kind::Bytes, None)?;
+    let count = (BYTES / args.size.max(1)).clamp(1, KEYS);
+    let keys: Arc<[String]> = (0..count)
+        .map(|number| format!("key-{number:04}"))
+        .collect();
     let version = server.version.unwrap_or_default();
     let (product, size) = (server.product, number(args.size as u64));
     context.messages.note(&format!(
-        "{BOLD}{product} {version}{BOLD:#}, {KEYS} keys with values of {size} bytes"
+        "{BOLD}{product} {version}{BOLD:#}, {count} keys with values of {size} bytes"
     ));
     let stop = Arc::new(AtomicBool::new(false));
     let measured = {
@@ -68,13 +74,11 @@ pub(crate) async fn run(context: &Context<'_>, args: args::Bench) -> Result<End,
         }
     };
     // Also after a failure, which counts more than one of cleaning up.
-    let deleted = store.delete_many(keys.iter()).await;
     let closed = store.close().await;
-    let removed = scratch.remove().await;
+    let cleaned = scratch.clean(&keys.iter().cloned().collect()).await;
     measured?;
-    deleted.map_err(kvstore_core::Error::from)?;
     closed?;
-    removed?;
+    cleaned?;
     Ok(End::Done)
 }
 
@@ -85,6 +89,13 @@ async fn measure_all(
     keys: &Arc<[String]>,
     stop: &Arc<AtomicBool>,
 ) -> Result<(), Failure> {
+    if let Some(limit) = store.capabilities().max_value_len
+        && args.size > limit
+    {
+        return Err(Failure::usage(format!(
+            "a value of this server has up to {limit} bytes"
+        )));
+    }
     let value: Bytes = (0_u8..=255).cycle().take(args.size).collect();
     // The first row is not to be slower for what happens once.
     store
@@ -140,9 +151,9 @@ async fn measure(
         callers.spawn(async move {
             let mut times = Times::default();
             // Each begins elsewhere, so that they meet seldom.
-            let mut at = task * KEYS / tasks;
+            let mut at = task * keys.len() / tasks;
             loop {
-                let key = &keys[at % KEYS];
+                let key = &keys[at % keys.len()];
                 at += 1;
                 let begin = Instant::now();
                 match operation {

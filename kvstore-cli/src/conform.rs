@@ -17,6 +17,7 @@ use crate::output::{self, BOLD, DIM, GREEN, RED, shown};
 use crate::recorder::{Recorder, Written};
 use crate::scratch::Scratch;
 use crate::stores;
+use crate::url;
 
 pub(crate) async fn run(context: &Context<'_>, args: args::Conform) -> Result<End, Failure> {
     let only = args.only.as_deref().unwrap_or_default();
@@ -30,16 +31,17 @@ pub(crate) async fn run(context: &Context<'_>, args: args::Conform) -> Result<En
     // A panic in a case is its result, which is printed like any other.
     std::panic::set_hook(Box::new(|_| {}));
     let connecting = async {
+        let url = url::with_password(&args.url).await?;
         // What the URL itself names need not be there, and is not made here.
-        let scratch = Scratch::new(&args.url, "conform")?;
-        let provider = stores::open(&scratch.url).await?;
+        let scratch = Scratch::new(&url, "conform")?;
+        let provider = context.open(&scratch.url).await?;
         let server = provider.ping().await?;
         provider.close().await?;
         scratch.remove().await?;
-        Ok::<_, Failure>(server)
+        Ok::<_, Failure>((url, server))
     };
-    let server = tokio::select! {
-        server = connecting => server?,
+    let (url, server) = tokio::select! {
+        connected = connecting => connected?,
         () = context.signals.interrupted() => return Err(Failure::Interrupted),
     };
     let version = server.version.unwrap_or_default();
@@ -52,7 +54,7 @@ pub(crate) async fn run(context: &Context<'_>, args: args::Conform) -> Result<En
     let mut failed = None;
     let stop = AtomicBool::new(false);
     let mut results = iter(chosen)
-        .map(|case| run_case(context, &args.url, case, &stop))
+        .map(|case| run_case(context, &url, case, &stop))
         .buffered(args.jobs);
     // Those that are under way end and clean up, whatever fails.
     while let Some((case, result)) = results.next().await {

@@ -39,6 +39,7 @@ use crate::args::{Arguments, Command};
 use crate::failure::{End, Failure};
 use crate::output::Messages;
 use crate::signals::Signals;
+use crate::stores::Opened;
 
 fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
@@ -77,27 +78,34 @@ async fn run(arguments: Arguments, messages: &Messages) -> Result<End, Failure> 
         json,
         messages,
         signals: &signals,
+        opened: Opened::default(),
     };
+    let end = run_command(&context, command).await;
+    context.opened.close().await;
+    end
+}
+
+async fn run_command(context: &Context<'_>, command: Command) -> Result<End, Failure> {
     match command {
         // These say how far they came, or clean up, when they are interrupted.
-        Command::Copy(args) => copy::run(&context, args).await,
-        Command::Import(args) => import::run(&context, args).await,
-        Command::Conform(args) => conform::run(&context, args).await,
-        Command::Bench(args) => bench::run(&context, args).await,
+        Command::Copy(args) => copy::run(context, args).await,
+        Command::Import(args) => import::run(context, args).await,
+        Command::Conform(args) => conform::run(context, args).await,
+        Command::Bench(args) => bench::run(context, args).await,
         other => {
             let command = async {
                 match other {
-                    Command::Get(args) => single::get(&context, args).await,
-                    Command::Set(args) => single::set(&context, args).await,
-                    Command::Delete(args) => single::delete(&context, args).await,
-                    Command::Has(args) => single::has(&context, args).await,
-                    Command::Take(args) => single::take(&context, args).await,
-                    Command::Touch(args) => single::touch(&context, args).await,
-                    Command::Entry(args) => single::entry(&context, args).await,
-                    Command::Keys(args) => single::keys(&context, args).await,
-                    Command::Diff(args) => diff::run(&context, args).await,
-                    Command::Export(args) => export::run(&context, args).await,
-                    Command::Ping => ping::run(&context).await,
+                    Command::Get(args) => single::get(context, args).await,
+                    Command::Set(args) => single::set(context, args).await,
+                    Command::Delete(args) => single::delete(context, args).await,
+                    Command::Has(args) => single::has(context, args).await,
+                    Command::Take(args) => single::take(context, args).await,
+                    Command::Touch(args) => single::touch(context, args).await,
+                    Command::Entry(args) => single::entry(context, args).await,
+                    Command::Keys(args) => single::keys(context, args).await,
+                    Command::Diff(args) => diff::run(context, args).await,
+                    Command::Export(args) => export::run(context, args).await,
+                    Command::Ping => ping::run(context).await,
                     Command::Completions { shell } => shell::completions(shell),
                     Command::Man { folder } => shell::man(folder.as_deref()),
                     Command::Copy(_)
@@ -108,7 +116,7 @@ async fn run(arguments: Arguments, messages: &Messages) -> Result<End, Failure> 
             };
             tokio::select! {
                 end = command => end,
-                () = signals.interrupted() => Err(Failure::Interrupted),
+                () = context.signals.interrupted() => Err(Failure::Interrupted),
             }
         }
     }
@@ -123,4 +131,5 @@ struct Context<'a> {
     json: bool,
     messages: &'a Messages,
     signals: &'a Signals,
+    opened: Opened,
 }

@@ -21,10 +21,10 @@ pub(crate) struct Scratch {
 }
 
 impl Scratch {
-    /// Beside or below what a URL names; `what` says for what.
+    /// Beside or below what a URL names, whose password is in it; `what` says for what.
     pub(crate) fn new(url: &str, what: &str) -> Result<Self, Failure> {
         let name = format!("kvstore-{what}-{}", unique_root());
-        let url = url::each(&url::with_password(url)?, |url| with_root(url, &name))?;
+        let url = url::each(url, |url| with_root(url, &name))?;
         Ok(Self { name, url })
     }
 

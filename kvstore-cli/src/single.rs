@@ -1,11 +1,12 @@
 //! The commands on one key, and the listing.
 
-use std::fs;
-use std::io::{self, Read as _};
+use std::fs::File;
+use std::io::{self, Read};
 use std::time::Duration;
 
 use kvstore_core::{Bytes, Condition, Entry, Outcome, SetOptions};
 use serde_json::json;
+use tokio::task::spawn_blocking;
 
 use crate::Context;
 use crate::args;
@@ -72,15 +73,7 @@ fn found_or_no(context: &Context<'_>, found: bool) -> End {
 }
 
 pub(crate) async fn set(context: &Context<'_>, args: args::Set) -> Result<End, Failure> {
-    let value = match &args.value[..] {
-        "-" if !args.literal => tokio::task::spawn_blocking(from_stdin)
-            .await
-            .map_err(|error| Failure::io("reading standard input", error.into()))??,
-        text => match text.strip_prefix('@') {
-            Some(path) if !args.literal => from_file(path)?,
-            _ => text.to_owned().into(),
-        },
-    };
+    let value = value(context, args.value, args.literal).await?;
     let options = match args.ttl {
         Some(ttl) => SetOptions::new().ttl(ttl),
         None if args.keep_ttl => SetOptions::new().keep_expiry(),
@@ -111,17 +104,40 @@ pub(crate) async fn set(context: &Context<'_>, args: args::Set) -> Result<End, F
     print_outcome(context, outcome)
 }
 
-fn from_stdin() -> Result<Bytes, Failure> {
-    let mut value = Vec::new();
-    let read = io::stdin().lock().read_to_end(&mut value);
-    read.map_err(|error| Failure::io("standard input cannot be read", error))?;
-    Ok(value.into())
+/// The value that VALUE says, or that is where it says.
+async fn value(context: &Context<'_>, text: String, literal: bool) -> Result<Bytes, Failure> {
+    let is_stdin = text == "-";
+    if literal || !(is_stdin || text.starts_with('@')) {
+        return Ok(text.into());
+    }
+    let limit = context.max_value_len().await?.unwrap_or_default();
+    let limit = limit.max(LIMIT);
+    // Either may be a pipe, which is waited for.
+    let read = spawn_blocking(move || match is_stdin {
+        true => read_value(Ok(io::stdin()), limit, "standard input cannot be read"),
+        // The path is not shown: it may be a password that begins with `@`.
+        false => read_value(
+            File::open(&text[1..]),
+            limit,
+            "the file of VALUE cannot be read",
+        ),
+    });
+    read.await
+        .map_err(|error| Failure::io("reading the value", error.into()))?
 }
 
-fn from_file(path: &str) -> Result<Bytes, Failure> {
-    let read = fs::read(path).map(Bytes::from);
-    // The path is not shown: it may be a password that begins with `@`.
-    read.map_err(|error| Failure::io("the file of VALUE cannot be read", error))
+/// How many bytes are read of a value, where the store takes no more: those of JSON may be fewer when stored.
+const LIMIT: usize = 700 << 20;
+
+fn read_value(from: io::Result<impl Read>, limit: usize, failed: &str) -> Result<Bytes, Failure> {
+    let mut value = Vec::new();
+    let read = from.and_then(|from| from.take(limit as u64 + 1).read_to_end(&mut value));
+    read.map_err(|error| Failure::io(failed, error))?;
+    if value.len() > limit {
+        let reason = format!("it has more than {limit} bytes");
+        return Err(Failure::Data("the value is not stored".to_owned(), reason));
+    }
+    Ok(value.into())
 }
 
 fn print_outcome(context: &Context<'_>, outcome: Outcome) -> Result<End, Failure> {

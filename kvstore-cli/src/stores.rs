@@ -1,8 +1,11 @@
 //! Opens stores.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
+use futures_util::future::join_all;
 use kvstore_core::{Bytes, KeyValueStore, Provider};
+use tokio::time::timeout;
 
 use crate::failure::Failure;
 use crate::value::Kind;
@@ -13,8 +16,30 @@ pub(crate) type Store = KeyValueStore<Bytes>;
 
 /// Connects the server that a URL names.
 pub(crate) async fn open(url: &str) -> Result<Arc<dyn Provider>, Failure> {
-    let url = url::with_password(url)?;
+    let url = url::with_password(url).await?;
     Ok(providers::open(&url).await?)
+}
+
+/// How long closing may take: a write under way may be waiting for a server that is away.
+const CLOSING: Duration = Duration::from_secs(5);
+
+/// What a command has opened.
+#[derive(Default)]
+pub(crate) struct Opened(Mutex<Vec<Arc<dyn Provider>>>);
+
+impl Opened {
+    fn add(&self, provider: &Arc<dyn Provider>) {
+        let mut opened = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        opened.push(Arc::clone(provider));
+    }
+
+    /// Closes it all. Where a file is not closed, the next command checks it as a whole.
+    pub(crate) async fn close(self) {
+        let opened = self.0.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let closed = join_all(opened.iter().map(|provider| provider.close()));
+        // What the command was answered holds, whether this fails or not.
+        let _ = timeout(CLOSING, closed).await;
+    }
 }
 
 /// A store of a type on a provider, in a namespace.
@@ -38,7 +63,20 @@ impl Context<'_> {
 
     /// The provider of the one store that the command works on.
     pub(crate) async fn provider(&self) -> Result<Arc<dyn Provider>, Failure> {
-        open(&self.url()?).await
+        self.open(&self.url()?).await
+    }
+
+    /// Connects the server that a URL names, until the command ends.
+    pub(crate) async fn open(&self, url: &str) -> Result<Arc<dyn Provider>, Failure> {
+        let provider = open(url).await?;
+        self.opened.add(&provider);
+        Ok(provider)
+    }
+
+    /// How many bytes a value of the store may have.
+    pub(crate) async fn max_value_len(&self) -> Result<Option<usize>, Failure> {
+        let url = url::with_password(&self.url()?).await?;
+        Ok(providers::open_lazy(&url)?.capabilities().max_value_len)
     }
 
     /// The one store that the command works on.
@@ -59,14 +97,14 @@ impl Context<'_> {
 
     /// A store whose keys are to be listed. Where they cannot be, no server is asked.
     pub(crate) async fn listed(&self, url: &str, kind: Kind) -> Result<Store, Failure> {
-        let url = url::with_password(url)?;
+        let url = url::with_password(url).await?;
         let lazy = providers::open_lazy(&url)?;
         if lazy.capabilities().keys.is_none()
             && let Some(refused) = self.on(&lazy, kind)?.keys("").next().await
         {
             refused?;
         }
-        self.on(&providers::open(&url).await?, kind)
+        self.on(&self.open(&url).await?, kind)
     }
 
     /// A store on a provider, in the namespace that the command works in.

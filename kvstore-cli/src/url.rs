@@ -1,8 +1,11 @@
 //! What this program itself takes from a URL, whose other parts are the provider's: where the password is.
 
-use std::{env, fs};
+use std::env;
+use std::fs::File;
+use std::io::Read as _;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use tokio::task::spawn_blocking;
 
 use crate::failure::Failure;
 
@@ -61,9 +64,14 @@ fn is_url(part: &&str) -> bool {
     !part.starts_with('?')
 }
 
-/// Puts the passwords into a URL whose parameters say where they are.
-pub(crate) fn with_password(url: &str) -> Result<String, Failure> {
-    each(url, with_one_password)
+/// How many bytes the file of a password may have.
+const LIMIT: u64 = 64 << 10;
+
+/// Puts the passwords into a URL whose parameters say where they are. A file may be a pipe, which is waited for.
+pub(crate) async fn with_password(url: &str) -> Result<String, Failure> {
+    let url = url.to_owned();
+    let read = spawn_blocking(move || each(&url, with_one_password)).await;
+    read.map_err(|error| Failure::io("reading a password", error.into()))?
 }
 
 fn with_one_password(url: &str) -> Result<String, Failure> {
@@ -103,11 +111,18 @@ fn with_one_password(url: &str) -> Result<String, Failure> {
 }
 
 fn from_file(path: &str) -> Result<String, Failure> {
-    let text = fs::read_to_string(path).map_err(|error| {
+    let mut text = String::new();
+    let read = File::open(path).and_then(|file| file.take(LIMIT + 1).read_to_string(&mut text));
+    read.map_err(|error| {
         Failure::usage(format!(
             "the file of the URL's `{FILE}` cannot be read: {error}"
         ))
     })?;
+    if text.len() as u64 > LIMIT {
+        return Err(Failure::usage(format!(
+            "the file of the URL's `{FILE}` has more than {LIMIT} bytes"
+        )));
+    }
     // Editors end a file with a newline, which is no part of a password.
     let password = text.strip_suffix('\n').unwrap_or(&text);
     let password = password.strip_suffix('\r').unwrap_or(password);
@@ -180,7 +195,7 @@ mod tests {
             "redis://:a%3F@h/0?prefix=p%26&timeout=1s",
             "redis://h?",
         ] {
-            assert_eq!(with_password(url).unwrap(), url);
+            assert_eq!(with_one_password(url).unwrap(), url);
         }
     }
 

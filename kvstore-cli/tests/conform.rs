@@ -150,6 +150,8 @@ fn no_secret_is_left_on_vault() {
     for case in ["c5_", "k1_a_key", "e6_"] {
         kvstore(["conform", &vault.url(&format!("path={path}")), case]).ends(0);
     }
+    let url = vault.url(&format!("path={path}"));
+    kvstore(["bench", &url, "--time", "10ms", "--tasks", "1"]).ends(0);
     let metadata = format!("{}/metadata/{path}", Vault::MOUNT);
     let (status, answer) = vault.try_request(vault.token(), "", "LIST", &metadata, &Value::Null);
     assert_eq!(status, 404, "{answer}");
@@ -190,6 +192,7 @@ fn no_object_is_left_on_s3() {
     for case in ["c5_take_gets", "k1_a_key", "e6_"] {
         kvstore(["conform", &place.url, case]).ends(0);
     }
+    kvstore(["bench", &place.url, "--time", "10ms"]).ends(0);
     assert_eq!(place.keys(), ["mine"]);
 }
 
@@ -212,6 +215,8 @@ fn nothing_is_left_of_two_stores_by_one_url() {
     for case in ["c5_", "k1_a_key", "e6_"] {
         kvstore(["conform", &both, case]).ends(0);
     }
+    assert_eq!(size(&server), Reply::Integer(0));
+    kvstore(["bench", &both, "--time", "10ms"]).ends(0);
     assert_eq!(size(&server), Reply::Integer(0));
 }
 
@@ -243,6 +248,25 @@ fn a_benchmark_runs_on_every_server_and_leaves_nothing() {
             assert!(place.keys().is_empty(), "{}", place.name);
         }
     }
+}
+
+#[test]
+fn a_benchmark_of_this_process_and_of_large_values() {
+    let ran = kvstore(["bench", "memory:", "--time", "10ms", "--tasks", "1"]).ends(0);
+    assert_eq!(ran.text().lines().count(), 3, "{}", ran.text());
+    assert!(ran.stderr.starts_with("memory "), "{}", ran.stderr);
+    let large = [
+        "bench",
+        "memory:",
+        "--time",
+        "10ms",
+        "--size",
+        "100000000",
+        "--tasks",
+        "3",
+    ];
+    let ran = kvstore(large).ends(0);
+    assert!(ran.stderr.contains(" 2 keys with"), "{}", ran.stderr);
 }
 
 #[test]

@@ -2,54 +2,15 @@
 
 mod common;
 
-use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
 
-use common::{Place, Ran, command, kvstore};
-use kvstore_testsuite::proxy::Proxy;
-use kvstore_testsuite::servers::RedisServer;
+use common::copying::{begun, fill};
+use common::{Folder, Place, Ran, command, kvstore};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
-
-/// Many keys, each with a value of its own.
-fn fill(place: &Place, keys: usize) {
-    let mut lines = String::new();
-    for key in 0..keys {
-        writeln!(
-            lines,
-            r#"{{"key":"key {key}","type":"text","value":"value {key}"}}"#
-        )
-        .unwrap();
-    }
-    place
-        .run_reading(&["import", "--if-absent", "--quiet"], lines.as_bytes())
-        .ends(0);
-}
-
-/// Begins a copy that takes seconds, and returns when it has written some keys and not all.
-fn begun(from: &Place, to: &Place, keys: usize) -> std::process::Child {
-    let args = ["copy", &from.url, &to.url, "--as", "text", "--jobs", "2"];
-    let mut child = command(args)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    loop {
-        let written = to.keys().len();
-        assert!(
-            child.try_wait().unwrap().is_none(),
-            "it was too fast to be interrupted"
-        );
-        assert!(written < keys);
-        if written > 100 {
-            return child;
-        }
-        sleep(Duration::from_millis(20));
-    }
-}
 
 fn finishes(from: &Place, to: &Place, keys: usize) {
     let there = to.keys().len();
@@ -114,50 +75,6 @@ fn a_copy_that_is_interrupted_says_how_far_it_came() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn connections_that_are_lost_do_not_end_a_copy() {
-    let (from, keys) = (Place::redis(), 20_000);
-    fill(&from, keys);
-    let server = RedisServer::start();
-    let proxy = Proxy::start(server.address()).await.unwrap();
-    let to = Place::at("redis", format!("redis://{}?timeout=60s", proxy.address()));
-    let mut copy = begun(&from, &to, keys);
-    // No key is tried less often than that and once more.
-    for _ in 0..3 {
-        proxy.reset();
-        proxy.cut_after_request();
-        while copy.try_wait().unwrap().is_none() && proxy.round_trips() < 50 {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    }
-    assert!(
-        copy.try_wait().unwrap().is_none(),
-        "it was too fast to lose connections"
-    );
-    Ran::from(copy.wait_with_output().unwrap()).ends(0);
-    kvstore(["diff", &from.url, &to.url, "--as", "text"]).ends(0);
-}
-
-#[test]
-fn a_server_that_is_gone_does() {
-    let (from, keys) = (Place::redis(), 20_000);
-    fill(&from, keys);
-    let mut server = RedisServer::start();
-    let to = Place::at("redis", server.url().to_owned());
-    let copy = begun(&from, &to, keys);
-    server.stop();
-    let ran = Ran::from(copy.wait_with_output().unwrap()).ends(3);
-    assert!(ran.stderr.contains("run it again"), "{}", ran.stderr);
-    assert!(ran.stderr.contains("kvstore: key `key "), "{}", ran.stderr);
-    assert_eq!(
-        ran.stderr
-            .lines()
-            .filter(|line| line.contains("kvstore:"))
-            .count(),
-        1
-    );
-}
-
 #[test]
 fn output_that_nobody_reads_ends_a_command_without_a_word() {
     let place = Place::redis();
@@ -198,9 +115,27 @@ fn messages_that_nobody_can_read_are_no_failure() {
 }
 
 #[test]
-fn waiting_for_standard_input_can_be_interrupted() {
-    for args in [&["set", "k", "-"][..], &["import"]] {
-        let child = command([args, &["--store", "memory:"]].concat())
+fn waiting_for_what_is_read_can_be_interrupted() {
+    let folder = Folder::new();
+    let pipe = folder.file("pipe");
+    let made = Command::new("mkfifo").arg(&pipe).status().unwrap();
+    assert!(made.success());
+    let (file, url) = (
+        format!("@{pipe}"),
+        format!("redis://localhost?password_file={pipe}"),
+    );
+    for args in [
+        &["set", "k", "-", "--store", "memory:"][..],
+        &["set", "k", &file, "--store", "memory:"],
+        &["import", "--store", "memory:"],
+        &["import", &pipe, "--store", "memory:"],
+        &["get", "k", "--store", &url],
+        &["keys", "--store", &url],
+        &["copy", &url, "memory:", "--as", "text"],
+        &["conform", &url],
+        &["bench", &url],
+    ] {
+        let child = command(args)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
