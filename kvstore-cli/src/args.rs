@@ -1,9 +1,13 @@
 //! The command line.
 
+use std::ffi::OsString;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueHint};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::parser::ValueSource;
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
 use kvstore_core::Version;
 
@@ -216,7 +220,7 @@ pub(crate) struct Copy {
     pub(crate) how: How,
 }
 
-/// Which keys, and how many at once.
+/// Which keys.
 #[derive(Debug, Args)]
 pub(crate) struct Which {
     /// Only keys that begin with this, taken literally.
@@ -228,7 +232,7 @@ pub(crate) struct Which {
 
 #[derive(Debug, Args)]
 pub(crate) struct Jobs {
-    /// How many keys are under way at once.
+    /// How many keys are read and compared at once. They are written in up to four batches of as many.
     #[arg(long, value_name = "NUMBER", default_value_t = 64, value_parser = jobs)]
     pub(crate) jobs: usize,
 }
@@ -300,13 +304,13 @@ pub(crate) struct Bench {
     #[arg(value_hint = ValueHint::Url)]
     pub(crate) url: String,
     /// How many bytes a value has.
-    #[arg(long, value_name = "BYTES", default_value_t = 256)]
+    #[arg(long, value_name = "BYTES", default_value_t = 256, value_parser = size)]
     pub(crate) size: usize,
     /// How many callers there are at once.
     #[arg(long, value_name = "NUMBER", value_delimiter = ',', default_values_t = [1, 64], value_parser = jobs)]
     pub(crate) tasks: Vec<usize>,
     /// How long each row is measured, as 2s.
-    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = time)]
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = short_time)]
     pub(crate) time: Duration,
 }
 
@@ -315,18 +319,61 @@ fn time(text: &str) -> Result<Duration, &'static str> {
     humantime::parse_duration(text).map_err(|_| "a time is wanted, as 30m, 12h or `1day 6h`")
 }
 
+fn short_time(text: &str) -> Result<Duration, &'static str> {
+    match time(text)? {
+        time if time <= DAY => Ok(time),
+        _ => Err("a time of no more than a day is wanted"),
+    }
+}
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
 fn jobs(text: &str) -> Result<usize, String> {
-    let number = text
-        .parse()
-        .ok()
-        .filter(|number| (1..=1000).contains(number));
-    number.ok_or_else(|| "a number from 1 to 1000 is wanted".to_owned())
+    number(text, 1..=1000)
+}
+
+/// As many bytes as a value has anywhere that is sent as one.
+fn size(text: &str) -> Result<usize, String> {
+    number(text, 0..=512 << 20)
+}
+
+fn number(text: &str, range: RangeInclusive<usize>) -> Result<usize, String> {
+    let number = text.parse().ok().filter(|number| range.contains(number));
+    let (least, most) = range.into_inner();
+    number.ok_or_else(|| format!("a number from {least} to {most} is wanted"))
+}
+
+/// What the command line says.
+pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Arguments, clap::Error> {
+    let mut command = Arguments::command();
+    let matches = command.try_get_matches_from_mut(words)?;
+    let arguments = Arguments::from_arg_matches(&matches)?;
+    let is_given = |id| matches.value_source(id) == Some(ValueSource::CommandLine);
+    let unused = match arguments.command {
+        Command::Copy(_) | Command::Diff(_) => &["store"][..],
+        Command::Conform(_)
+        | Command::Bench(_)
+        | Command::Completions { .. }
+        | Command::Man { .. } => &["store", "namespace"],
+        _ => &[],
+    };
+    let Some(unused) = unused.iter().find(|id| is_given(id)) else {
+        return Ok(arguments);
+    };
+    let name = matches.subcommand_name().unwrap_or_default();
+    let mut error = clap::Error::new(ErrorKind::ArgumentConflict).with_cmd(&command);
+    for (kind, text) in [
+        (ContextKind::InvalidArg, format!("--{unused}")),
+        (ContextKind::PriorArg, name.to_owned()),
+    ] {
+        error.insert(kind, ContextValue::String(text));
+    }
+    Err(error)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory as _;
 
     #[test]
     fn the_command_line_is_sound() {

@@ -13,7 +13,9 @@ use crate::args;
 use crate::budget::{Budget, Room};
 use crate::failure::{End, Failure};
 use crate::line::Line;
+use crate::source::Found;
 use crate::transfer::{Item, Target};
+use crate::turns::Turn;
 
 /// How many bytes a line may have: as many as a value of Redis takes as base64, and some more.
 const LIMIT: usize = 700 << 20;
@@ -37,7 +39,7 @@ pub(crate) async fn run(context: &Context<'_>, args: args::Import) -> Result<End
     };
     let target = Target::new(context, &provider, args.how, args.jobs.jobs)?;
     let budget = Budget::new();
-    let read = async |(number, line): (u64, Result<(Vec<u8>, Room), Failure>)| {
+    let queued = |(number, line): (u64, Result<(Vec<u8>, Room), Failure>)| {
         let (line, room) = line?;
         if line.len() > LIMIT {
             target.count_read();
@@ -50,31 +52,40 @@ pub(crate) async fn run(context: &Context<'_>, args: args::Import) -> Result<End
         }
         target.count_read();
         match Line::from_json(&line) {
-            Ok(line) => Ok(Some(item(line, room))),
+            Ok(line) => {
+                let turn = target.queue(&line.key);
+                Ok(Some((line, room, turn)))
+            }
             Err(reason) => {
                 let failure = Failure::Data(format!("line {number} is not imported"), reason);
                 target.failed(failure).map(|()| None)
             }
         }
     };
-    target
-        .run(lines(reader, &budget, LIMIT).map(read), None)
-        .await
+    let items = lines(reader, &budget, LIMIT).map(|line| {
+        let queued = queued(line);
+        async move {
+            Ok(match queued? {
+                Some((line, room, turn)) => Some(item(line, room, turn.comes().await)),
+                None => None,
+            })
+        }
+    });
+    target.run(items, None).await
 }
 
-fn item(line: Line, room: Room) -> Item {
+fn item(line: Line, room: Room, turn: Turn) -> Item {
     let left = |at: SystemTime| {
         at.duration_since(SystemTime::now())
             .unwrap_or(Duration::ZERO)
     };
-    Item {
-        key: line.key,
-        kind: line.kind,
+    let found = Found {
         value: line.value,
-        at: Instant::now(),
         expires: line.expires_at.map(|at| Instant::now() + left(at)),
+        at: Instant::now(),
         room,
-    }
+    };
+    Item::new(turn, line.key, line.kind, found)
 }
 
 /// The lines with their numbers, as there is room for them; the last is an error where reading fails. One over the

@@ -8,6 +8,7 @@ mod conform;
 mod copy;
 mod counts;
 mod diff;
+mod dry;
 mod export;
 mod failure;
 mod home;
@@ -27,13 +28,12 @@ mod source;
 mod stores;
 mod times;
 mod transfer;
+mod turns;
 mod url;
 mod value;
 
 use std::process::ExitCode;
 use std::time::Duration;
-
-use clap::Parser as _;
 
 use crate::args::{Arguments, Command};
 use crate::failure::{End, Failure};
@@ -42,7 +42,7 @@ use crate::signals::Signals;
 use crate::stores::Opened;
 
 fn main() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
+    let arguments = match args::parse(std::env::args_os()) {
         Ok(arguments) => arguments,
         Err(error) => return misuse::end(&error),
     };

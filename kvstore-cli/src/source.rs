@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use futures_util::{Stream, StreamExt as _};
-use kvstore_core::{Bytes, Result};
+use futures_util::Stream;
+use futures_util::stream::unfold;
+use kvstore_core::{Bytes, Keys, Result};
 use tokio::time::{Instant, sleep};
 
 use crate::budget::{Budget, Room};
@@ -34,8 +35,37 @@ impl Source {
     }
 
     /// The keys that begin with a prefix.
-    pub(crate) fn keys(&self, prefix: &str) -> impl Stream<Item = Result<String>> + use<> {
-        self.store.keys(prefix).fuse()
+    pub(crate) fn keys(&self, prefix: &str) -> Keys {
+        self.store.keys(prefix)
+    }
+
+    /// The same. Where the server was away, slow or busy, the listing is begun anew, so that keys come again.
+    pub(crate) fn keys_patiently(&self, prefix: &str) -> impl Stream<Item = Result<String>> {
+        let listing = Listing {
+            keys: self.keys(prefix),
+            came: 0,
+            farthest: 0,
+            pauses: PAUSES.into_iter(),
+        };
+        unfold(Some(listing), async move |listing| {
+            let mut listing = listing?;
+            loop {
+                match listing.keys.next().await? {
+                    Ok(key) => {
+                        listing.came();
+                        return Some((Ok(key), Some(listing)));
+                    }
+                    Err(error) => match listing.pauses.next().filter(|_| error.is_retryable()) {
+                        Some(pause) => {
+                            sleep(pause).await;
+                            listing.keys = self.keys(prefix);
+                            listing.came = 0;
+                        }
+                        None => return Some((Err(error), None)),
+                    },
+                }
+            }
+        })
     }
 
     /// Waits for the room that a value is likely to need.
@@ -54,6 +84,25 @@ impl Source {
             at: Instant::now(),
             room,
         }))
+    }
+}
+
+/// A listing that is begun anew where it fails, as often as a call that comes no farther.
+struct Listing {
+    keys: Keys,
+    /// How many keys came since it was begun.
+    came: u64,
+    farthest: u64,
+    pauses: std::array::IntoIter<Duration, 3>,
+}
+
+impl Listing {
+    fn came(&mut self) {
+        self.came += 1;
+        if self.came > self.farthest {
+            self.farthest = self.came;
+            self.pauses = PAUSES.into_iter();
+        }
     }
 }
 

@@ -5,23 +5,25 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::future::try_join;
-use futures_util::stream::{iter, unfold};
+use futures_util::stream::unfold;
 use futures_util::{Stream, StreamExt as _, TryStreamExt as _};
-use kvstore_core::{
-    Bytes, Condition, Entry, ErrorKind, Outcome, Provider, Result as StoreResult, SetOptions,
-};
+use kvstore_core::{Bytes, Entry, ErrorKind, Provider, Result as StoreResult};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
+
+mod write;
 
 use crate::Context;
 use crate::args::How;
 use crate::budget::{Budget, Room};
 use crate::counts::{Counts, add};
+use crate::dry::Dry;
 use crate::failure::{End, Failure};
-use crate::output::{Messages, shown};
+use crate::output::Messages;
 use crate::progress;
-use crate::source::{PAUSES, patiently};
+use crate::source::{Found, patiently};
 use crate::stores::Store;
+use crate::turns::{Turn, Turns};
 use crate::value::Kind;
 
 /// How many batches are written at once.
@@ -31,10 +33,6 @@ const BATCHES: usize = 4;
 /// the same, beyond what the servers count in.
 pub(crate) const SLACK: Duration = Duration::from_secs(3);
 
-/// How long ago an item may have been read that is to be written only where nothing is: one that is deleted
-/// meanwhile is not to come back. Older ones are read again.
-const FRESH: Duration = Duration::from_secs(3);
-
 /// What is to be written.
 pub(crate) struct Item {
     pub(crate) key: String,
@@ -43,8 +41,31 @@ pub(crate) struct Item {
     pub(crate) expires: Option<Instant>,
     /// When it was read.
     pub(crate) at: Instant,
+    /// Whether a write of it was lost that may have been done.
+    may_be_there: bool,
     #[expect(dead_code, reason = "it is held until the item is done with")]
-    pub(crate) room: Room,
+    room: Room,
+    #[expect(
+        dead_code,
+        reason = "the next of the same key comes when the item is done with"
+    )]
+    turn: Turn,
+}
+
+impl Item {
+    /// What was read, by whose turn it was.
+    pub(crate) fn new(turn: Turn, key: String, kind: Kind, found: Found) -> Self {
+        Self {
+            key,
+            kind,
+            value: found.value,
+            expires: found.expires,
+            at: found.at,
+            may_be_there: false,
+            room: found.room,
+            turn,
+        }
+    }
 }
 
 /// The store that is written, and how.
@@ -56,6 +77,7 @@ pub(crate) struct Target<'a> {
     /// For what the target holds, while it is compared.
     budget: Budget,
     counts: Counts,
+    turns: Turns,
     context: &'a Context<'a>,
 }
 
@@ -66,7 +88,11 @@ impl<'a> Target<'a> {
         how: How,
         jobs: usize,
     ) -> Result<Self, Failure> {
-        let [bytes, text, json] = Kind::ALL.map(|kind| context.on(provider, kind));
+        let provider = match how.dry_run {
+            true => Arc::new(Dry(Arc::clone(provider))),
+            false => Arc::clone(provider),
+        };
+        let [bytes, text, json] = Kind::ALL.map(|kind| context.on(&provider, kind));
         let unit = provider.capabilities().expiry.unwrap_or_default();
         Ok(Self {
             stores: [bytes?, text?, json?],
@@ -75,6 +101,7 @@ impl<'a> Target<'a> {
             slack: SLACK + 2 * unit,
             budget: Budget::new(),
             counts: Counts::default(),
+            turns: Turns::default(),
             context,
         })
     }
@@ -168,6 +195,17 @@ impl<'a> Target<'a> {
         add(&self.counts.read);
     }
 
+    /// Counts what was gone before it was read.
+    pub(crate) fn count_gone(&self) {
+        add(&self.counts.expired);
+    }
+
+    /// A place behind those of the same key that came before, to be waited for before it is read: of two, the later
+    /// is what the target is to hold.
+    pub(crate) fn queue(&self, key: &str) -> Turn {
+        self.turns.queue(key)
+    }
+
     /// Looks at what the target holds already; `None` where there is nothing to write.
     async fn look(&self, item: Item) -> Result<Option<Item>, Failure> {
         let How {
@@ -184,11 +222,7 @@ impl<'a> Target<'a> {
         let (read, _room) = self.read(&item).await;
         let (is_there, is_equal) = match read {
             Ok(None) => (false, false),
-            Ok(Some(entry)) => {
-                let expires = entry.expires_in.map(|left| Instant::now() + left);
-                let same = item.kind.same(&entry.value, &item.value);
-                (true, same && self.same_expiry(item.expires, expires))
-            }
+            Ok(Some(entry)) => (true, self.is_equal(&item, &entry)),
             // Something of another type.
             Err(error) if error.kind() == ErrorKind::Decode => (true, false),
             Err(error) => {
@@ -202,13 +236,6 @@ impl<'a> Target<'a> {
         }
         if is_equal {
             add(&self.counts.equal);
-            return Ok(None);
-        }
-        if dry_run {
-            match self.refusal(&item) {
-                Some(reason) => self.failed(reason)?,
-                None => add(&self.counts.written),
-            }
             return Ok(None);
         }
         Ok(Some(item))
@@ -226,193 +253,14 @@ impl<'a> Target<'a> {
         (read, room)
     }
 
+    /// Whether the target holds an item already.
+    fn is_equal(&self, item: &Item, entry: &Entry<Bytes>) -> bool {
+        let expires = entry.expires_in.map(|left| Instant::now() + left);
+        item.kind.same(&entry.value, &item.value) && self.same_expiry(item.expires, expires)
+    }
+
     fn same_expiry(&self, a: Option<Instant>, b: Option<Instant>) -> bool {
         same_expiry(a, b, self.slack)
-    }
-
-    /// Why the target would refuse an item, as far as that is known without writing.
-    fn refusal(&self, item: &Item) -> Option<Failure> {
-        let capabilities = self.store(item.kind).capabilities();
-        let problem = if item.expires.is_some() && capabilities.expiry.is_none() {
-            "the target has no expiry".to_owned()
-        } else if let Some(limit) = capabilities.max_value_len
-            && item.value.len() > limit
-        {
-            let len = item.value.len();
-            format!("the value has {len} bytes; the limit is {limit}")
-        } else {
-            return None;
-        };
-        Some(Failure::Data(
-            format!("key {} cannot be written", shown(&item.key)),
-            problem,
-        ))
-    }
-
-    /// Writes a batch.
-    async fn write(
-        &self,
-        batch: Vec<Result<Item, Failure>>,
-        source: Option<&Store>,
-    ) -> Result<(), Failure> {
-        let mut end = Ok(());
-        let mut items = Vec::with_capacity(batch.len());
-        for item in batch {
-            match item {
-                Ok(item) => items.push(item),
-                // What came before it is written all the same.
-                Err(failure) => end = Err(failure),
-            }
-        }
-        for kind in Kind::ALL {
-            let (of_kind, others) = items.into_iter().partition(|item: &Item| item.kind == kind);
-            items = others;
-            let written = self.write_all(kind, of_kind, source).await;
-            end = end.and(written);
-        }
-        end
-    }
-
-    /// Writes items of one type. Those that the server was away, slow or busy for are written again: it is the
-    /// same that is written, and under the same condition.
-    async fn write_all(
-        &self,
-        kind: Kind,
-        items: Vec<Item>,
-        source: Option<&Store>,
-    ) -> Result<(), Failure> {
-        let mut end = Ok(());
-        let mut written = Vec::new();
-        let mut left = items;
-        let mut pauses = PAUSES.into_iter();
-        while !left.is_empty() {
-            let pause = pauses.next();
-            let mut again = Vec::new();
-            let is_old = |item: &Item| self.how.if_absent && item.at.elapsed() > FRESH;
-            let (old, fresh): (Vec<_>, Vec<_>) = match source {
-                Some(_) => left.into_iter().partition(is_old),
-                None => (Vec::new(), left),
-            };
-            let mut results: Vec<_> = self.try_to_write(kind, fresh).await.collect();
-            if let Some(source) = source {
-                // Each is written as soon as it is read, or it would have to wait for the others.
-                let mut read_again = iter(old)
-                    .map(|item| self.try_to_write_again(kind, item, source))
-                    .buffer_unordered(self.jobs);
-                while let Some(result) = read_again.next().await {
-                    results.extend(result);
-                }
-            }
-            for (item, result) in results {
-                match result {
-                    Ok(Outcome::Applied(_)) => written.push(item),
-                    Ok(Outcome::Unmet) => add(&self.counts.present),
-                    Err(error) if error.is_retryable() && pause.is_some() => again.push(item),
-                    Err(error) => end = end.and(self.failed(error.into())),
-                }
-            }
-            left = again;
-            if let Some(pause) = pause.filter(|_| !left.is_empty()) {
-                sleep(pause).await;
-            }
-        }
-        if !self.how.verify {
-            written.iter().for_each(|_| add(&self.counts.written));
-            return end;
-        }
-        let verified = iter(written)
-            .map(|item| self.verify(item))
-            .buffer_unordered(self.jobs)
-            .try_for_each(async |()| Ok(()));
-        end.and(verified.await)
-    }
-
-    /// Reads an item again from the source, and writes it once; `None` where it is there no more.
-    async fn try_to_write_again(
-        &self,
-        kind: Kind,
-        mut item: Item,
-        source: &Store,
-    ) -> Option<(Item, StoreResult<Outcome>)> {
-        match source.get_entry(&item.key).await {
-            Ok(Some(entry)) => {
-                item.at = Instant::now();
-                item.expires = entry.expires_in.map(|left| item.at + left);
-                item.value = entry.value;
-                self.try_to_write(kind, vec![item]).await.next()
-            }
-            Ok(None) => {
-                add(&self.counts.expired);
-                None
-            }
-            Err(error) => Some((item, Err(error))),
-        }
-    }
-
-    /// Writes items of one type once, but for those that have expired meanwhile.
-    async fn try_to_write(
-        &self,
-        kind: Kind,
-        items: Vec<Item>,
-    ) -> impl Iterator<Item = (Item, StoreResult<Outcome>)> {
-        let now = Instant::now();
-        let condition = self.how.if_absent.then_some(Condition::Absent);
-        let mut sent = Vec::with_capacity(items.len());
-        let mut writes = Vec::with_capacity(items.len());
-        for item in items {
-            let options = match item.expires.map(|at| at.saturating_duration_since(now)) {
-                None => SetOptions::new(),
-                Some(Duration::ZERO) => {
-                    add(&self.counts.expired);
-                    continue;
-                }
-                Some(left) => SetOptions::new().ttl(left),
-            };
-            let (key, value) = (item.key.clone(), item.value.clone());
-            writes.push((key, value, options, condition.clone()));
-            sent.push(item);
-        }
-        let results: Vec<_> = match self.store(kind).set_each(writes).await {
-            Ok(outcomes) => outcomes.into_iter().map(Ok).collect(),
-            Err(batch) => batch.into_results(),
-        };
-        sent.into_iter().zip(results)
-    }
-
-    /// Reads back what was written.
-    async fn verify(&self, item: Item) -> Result<(), Failure> {
-        let wrong = |what: &str| {
-            Failure::Data(
-                format!("key {} is not as it was written", shown(&item.key)),
-                what.to_owned(),
-            )
-        };
-        let (read, _room) = self.read(&item).await;
-        let failure = match read {
-            Ok(Some(entry)) => {
-                let expires = entry.expires_in.map(|left| Instant::now() + left);
-                if !item.kind.same(&entry.value, &item.value) {
-                    wrong("its value is another")
-                } else if !self.same_expiry(item.expires, expires) {
-                    wrong("it expires at another time")
-                } else {
-                    add(&self.counts.written);
-                    return Ok(());
-                }
-            }
-            // It may be over by now.
-            Ok(None)
-                if item
-                    .expires
-                    .is_some_and(|at| at <= Instant::now() + self.slack) =>
-            {
-                add(&self.counts.expired);
-                return Ok(());
-            }
-            Ok(None) => wrong("it is missing"),
-            Err(error) => error.into(),
-        };
-        self.failed(failure)
     }
 }
 

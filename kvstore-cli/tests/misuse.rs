@@ -7,6 +7,8 @@ use kvstore_testsuite::servers::{MemcachedServer, MongoDb, RedisServer, ZooKeepe
 
 #[test]
 fn a_command_line_that_is_wrong_is_two() {
+    let folder = Folder::new();
+    let small = format!("file:{}?max_value_len=100", folder.file("small.redb"));
     for (args, what) in [
         (&["get"][..], "<KEY>"),
         (&["get", "k", "--store", "gopher://secret@h"], "`gopher`"),
@@ -59,6 +61,13 @@ fn a_command_line_that_is_wrong_is_two() {
             "--dry-run",
         ),
         (&["conform", "memory:", "no such case"], "no case"),
+        (&["bench", "memory:", "--time", "500000000000y"], "a day"),
+        (
+            &["bench", "memory:", "--size", "18446744073709551615"],
+            "0 to",
+        ),
+        (&["bench", "memory:", "--size", "536870913"], "0 to"),
+        (&["bench", &small, "--size", "101"], "up to 100 bytes"),
     ] {
         let ran = kvstore(args).ends(2);
         assert_eq!(ran.text(), "", "{args:?}");
@@ -69,6 +78,39 @@ fn a_command_line_that_is_wrong_is_two() {
             ran.stderr
         );
     }
+    assert_eq!(std::fs::read_dir(&folder.0).unwrap().count(), 0);
+}
+
+/// What a command does not use says that it was meant otherwise.
+#[test]
+fn an_option_that_is_not_used_is_refused() {
+    let copy = ["copy", "memory:", "memory:", "--as", "text"];
+    let diff = ["diff", "memory:", "memory:", "--as", "text"];
+    for (args, option) in [
+        (&copy[..], "--store"),
+        (&diff, "--store"),
+        (&["conform", "memory:", "k4_"], "--store"),
+        (&["conform", "memory:", "k4_"], "--namespace"),
+        (&["bench", "memory:", "--time", "1ms"], "--store"),
+        (&["bench", "memory:", "--time", "1ms"], "--namespace"),
+        (&["completions", "bash"], "--namespace"),
+        (&["man"], "--store"),
+    ] {
+        for given in [
+            [args, &[option, "hunter2"]].concat(),
+            [&[option, "hunter2"], args].concat(),
+        ] {
+            let ran = kvstore(given).ends(2);
+            let expected = format!("kvstore: {option} cannot be used together with {}", args[0]);
+            assert!(ran.stderr.starts_with(&expected), "{}", ran.stderr);
+            assert!(!ran.stderr.contains("hunter2"), "{}", ran.stderr);
+        }
+        // In the environment it is for the commands that use it.
+        let mut other = command(args);
+        let ran = common::Ran::from(other.env("KVSTORE_URL", "memory:").output().unwrap());
+        ran.ends(0);
+    }
+    kvstore([&copy[..], &["--namespace", "a"]].concat()).ends(0);
 }
 
 /// What stands in the wrong place may be a secret.
@@ -91,7 +133,7 @@ fn what_is_not_understood_is_not_shown() {
         (&["bench", "memory:", "--size", "hunter2"], 2, "--size"),
         (&["bench", "memory:", "--tasks", "hunter2"], 2, "1 to 1000"),
         (
-            &["set", "k", "@/nonexistent/hunter2"],
+            &["set", "k", "@/nonexistent/hunter2", "--store", "memory:"],
             3,
             "the file of VALUE",
         ),
@@ -104,6 +146,8 @@ fn what_is_not_understood_is_not_shown() {
         let ran = kvstore(["--json"].iter().chain(args)).ends(code);
         let error: serde_json::Value = serde_json::from_str(&ran.stderr).expect(&ran.stderr);
         assert!(error["error"]["message"].is_string(), "{error}");
+        let kind = if code == 2 { "Usage" } else { "Data" };
+        assert_eq!(error["error"]["kind"], kind, "{error}");
         assert!(!ran.stderr.contains("unter2"), "{args:?}: {}", ran.stderr);
     }
 }

@@ -1,6 +1,9 @@
 //! The real binary, and the stores that it is run on.
 #![allow(dead_code, reason = "no test file needs all of it")]
 
+pub(crate) mod copying;
+pub(crate) mod values;
+
 use std::ffi::OsStr;
 use std::io::Write as _;
 use std::process::{Child, Command, Output, Stdio};
