@@ -11,5 +11,5 @@ pub mod testing;
 pub use failure::{Answer, Failure};
 pub use random::{hashed, random};
 pub use say::{say, say_out};
-pub use serve::{serve, serve_until};
+pub use serve::{serve, serve_until, variable};
 pub use store::{open, require};
