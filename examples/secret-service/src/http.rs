@@ -1,7 +1,8 @@
 use std::time::Duration;
 
 use axum::body::Bytes;
-use axum::extract::{MatchedPath, Path, Query, RawPathParams, Request, State};
+use axum::extract::rejection::RawPathParamsRejection;
+use axum::extract::{DefaultBodyLimit, MatchedPath, Path, Query, RawPathParams, Request, State};
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
@@ -12,7 +13,13 @@ use serde::Deserialize;
 
 use crate::{Audit, Callers, Secrets};
 
+/// How many bytes a secret has at most.
+pub const LARGEST: usize = 64 * 1024;
+
 /// The service over HTTP, for these callers.
+///
+/// What is done has its line in the audit log also when the caller hangs up, if it is served by
+/// [`example_service::serve_until`].
 pub fn app(secrets: Secrets, callers: Callers, audit: Audit) -> Router {
     Router::new()
         .route("/secrets", get(list))
@@ -22,6 +29,7 @@ pub fn app(secrets: Secrets, callers: Callers, audit: Audit) -> Router {
         )
         .route("/secrets/{name}/take", post(take))
         .route_layer(from_fn_with_state((callers, audit), guard))
+        .layer(DefaultBodyLimit::max(LARGEST))
         .with_state(secrets)
 }
 
@@ -29,7 +37,7 @@ pub fn app(secrets: Secrets, callers: Callers, audit: Audit) -> Router {
 async fn guard(
     State((callers, audit)): State<(Callers, Audit)>,
     path: MatchedPath,
-    parameters: RawPathParams,
+    parameters: Result<RawPathParams, RawPathParamsRejection>,
     request: Request,
     next: Next,
 ) -> Response {
@@ -39,24 +47,22 @@ async fn guard(
         .and_then(|token| callers.name(token))
         .map(str::to_owned);
     let action = action(request.method(), path.as_str());
-    let name = parameters.iter().next().map(|(_, name)| name.to_owned());
-    // In a task of its own: also when the caller hangs up, what was done is written down.
-    let done = tokio::spawn(async move {
-        let mut response = match &caller {
-            Some(_) => next.run(request).await,
-            None => Failure::refused(StatusCode::UNAUTHORIZED, "no token, or not one of a caller")
-                .into_response(),
-        };
-        let status = response.status().as_u16();
-        audit.record(caller.as_deref(), action, name.as_deref(), status);
-        let no_store = HeaderValue::from_static("no-store");
-        response
-            .headers_mut()
-            .insert(header::CACHE_CONTROL, no_store);
-        response
-    });
-    done.await
-        .unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response())
+    // What is no UTF-8 is no name.
+    let parameters = parameters.ok();
+    let name = parameters.iter().flatten().next();
+    let name = name.map(|(_, name)| name.to_owned());
+    let mut response = match &caller {
+        Some(_) => next.run(request).await,
+        None => Failure::refused(StatusCode::UNAUTHORIZED, "no token, or not one of a caller")
+            .into_response(),
+    };
+    let status = response.status().as_u16();
+    audit.record(caller.as_deref(), action, name.as_deref(), status);
+    let no_store = HeaderValue::from_static("no-store");
+    response
+        .headers_mut()
+        .insert(header::CACHE_CONTROL, no_store);
+    response
 }
 
 fn action(method: &Method, path: &str) -> &'static str {

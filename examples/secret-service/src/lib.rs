@@ -7,5 +7,5 @@ mod secrets;
 
 pub use audit::Audit;
 pub use callers::Callers;
-pub use http::app;
+pub use http::{LARGEST, app};
 pub use secrets::Secrets;

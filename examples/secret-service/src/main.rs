@@ -1,6 +1,5 @@
 //! `cargo run -p secret-service [URL]`, see the README.
 
-use std::env;
 use std::process::ExitCode;
 
 use secret_service::{Audit, Callers, Secrets, app};
@@ -8,9 +7,9 @@ use secret_service::{Audit, Callers, Secrets, app};
 #[tokio::main]
 async fn main() -> ExitCode {
     example_service::serve("secret-service", async |provider| {
-        let callers = match env::var("CALLERS") {
-            Ok(list) => Callers::parse(&list)?,
-            Err(_) => {
+        let callers = match example_service::variable("CALLERS")? {
+            Some(list) => Callers::parse(&list)?,
+            None => {
                 let (callers, token) = Callers::demo()?;
                 example_service::say_out(&format!(
                     "CALLERS is not set; the caller `demo` has the token {token}"

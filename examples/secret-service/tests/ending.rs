@@ -2,11 +2,19 @@
 
 mod client;
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
+use std::sync::Arc;
+use std::time::Duration;
 
-use client::{CALLERS, Client, PROGRAM, TOKEN};
+use client::{CALLERS, Client, Log, PROGRAM, TOKEN};
+use example_service::serve_until;
 use example_service::testing::Running;
+use kvstore_memory::MemoryProvider;
+use kvstore_testsuite::Faulty;
+use secret_service::{Audit, Callers, Secrets, app};
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
 
 /// A request whose body does not come to its end.
 fn half_a_request(base: &str) -> TcpStream {
@@ -35,6 +43,51 @@ async fn waiting() -> (Running, TcpStream) {
         tokio::task::yield_now().await;
     }
     (running, request)
+}
+
+#[tokio::test]
+async fn what_is_under_way_is_answered() {
+    let (mut running, mut request) = waiting().await;
+    request.write_all(b" more.").unwrap();
+    let mut answer = String::new();
+    request.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 204 "), "{answer}");
+    let status = running.wait();
+    assert_eq!(status.code(), Some(0), "{}", running.printed());
+    let printed = running.printed();
+    let line = printed.lines().last().unwrap();
+    assert!(
+        line.contains(r#""rotate""#) && line.contains("204"),
+        "{line}"
+    );
+}
+
+#[tokio::test]
+async fn what_was_asked_by_who_hung_up_is_done_and_written_down() {
+    let (provider, faults) = Faulty::new(MemoryProvider::new());
+    let secrets = Secrets::new(Arc::new(provider)).unwrap();
+    let (callers, log) = (Callers::parse(CALLERS.1).unwrap(), Log::default());
+    let app = app(secrets, callers, Audit::new(log.clone()));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let client = Client::new(&format!("http://{}", listener.local_addr().unwrap()));
+    let (stop, stopped) = oneshot::channel::<()>();
+    let until = async { drop(stopped.await) };
+    let served = tokio::spawn(serve_until(listener, app, until));
+
+    faults.delay(1, Duration::from_secs(1));
+    let asked = tokio::spawn(async move { client.create("name", b"secret").await });
+    while faults.calls() == 0 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    asked.abort();
+    assert!(asked.await.unwrap_err().is_cancelled());
+    stop.send(()).unwrap();
+    served.await.unwrap().unwrap();
+    let written = log.text();
+    assert!(
+        written.contains(r#""create""#) && written.contains("201"),
+        "{written}"
+    );
 }
 
 #[tokio::test]

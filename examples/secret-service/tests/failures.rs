@@ -93,3 +93,20 @@ async fn a_vault_that_is_down_or_sealed_is_503_and_the_secrets_outlive_it() {
         );
     }
 }
+
+/// Else the service would make a caller of its own.
+#[cfg(unix)]
+#[test]
+fn callers_that_are_no_text_are_told() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt as _;
+
+    let callers = OsStr::from_bytes(b"m\xfcller:0123456789abcdef");
+    let mut command = std::process::Command::new(PROGRAM);
+    command.env("CALLERS", callers).env("LISTEN", "127.0.0.1:0");
+    let output = command.arg("memory:").output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success(), "{told}");
+    assert!(told.contains("CALLERS is not UTF-8"), "{told}");
+    assert!(!told.contains("0123456789"), "{told}");
+}

@@ -7,6 +7,7 @@ use example_service::testing::{Folder, Running};
 use kvstore_memory::MemoryProvider;
 use kvstore_testsuite::servers::{Memcached, MongoDb, Redis, S3, Vault, ZooKeeper};
 use kvstore_testsuite::unique_root;
+use secret_service::LARGEST;
 use serde_json::Value;
 
 fn on_redis() -> String {
@@ -130,10 +131,13 @@ async fn on(url: &str) {
     for running in [first, then] {
         let (status, printed) = running.stop();
         assert!(status.success(), "{printed}");
+        let mut lines = 0;
         for line in printed.lines().skip(1) {
             let record: Value = serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}"));
             assert_eq!(record["caller"], "billing", "{line}");
+            lines += 1;
         }
+        assert!(lines > 20, "{printed}");
     }
 }
 
@@ -209,6 +213,10 @@ async fn the_audit_log_says_who_did_what_and_no_secret() {
     stranger.fetch("tenant%2F7").await.status(401);
     stranger.delete("tenant%2F7").await.status(401);
     stranger.list("").await.status(401);
+    // What is no UTF-8 is refused, and told to callers alone.
+    stranger.fetch("%FF").await.status(401);
+    client.fetch("%FF").await.status(400);
+    client.create("large", &[0; LARGEST + 1]).await.status(413);
     backup.fetch("tenant%2F7").await.status(200);
     client.rotate("tenant%2F7", b"hunter3").await.status(204);
     backup.names("").await;
@@ -238,6 +246,9 @@ async fn the_audit_log_says_who_did_what_and_no_secret() {
             "- fetch tenant/7 401",
             "- delete tenant/7 401",
             "- list - 401",
+            "- fetch - 401",
+            "billing fetch - 400",
+            "billing create large 413",
             "backup fetch tenant/7 200",
             "billing rotate tenant/7 204",
             "backup list - 200",
@@ -260,6 +271,21 @@ async fn a_caller_of_its_own_is_made_where_none_is_named() {
     let client = Client::new(running.base());
     client.fetch("x").await.status(401);
     client.with_token(token).fetch("x").await.status(404);
+}
+
+#[tokio::test]
+async fn a_secret_that_is_too_large_is_refused_and_the_old_one_stays() {
+    let (client, _) = in_this_process(MemoryProvider::new()).await;
+    client.create("x", &[7; LARGEST]).await.status(201);
+    client.rotate("x", &[8; LARGEST + 1]).await.status(413);
+    assert_eq!(client.fetch("x").await.bytes(), [7; LARGEST]);
+    // The store may hold less.
+    let (client, _) = in_this_process(MemoryProvider::with_max_value_len(10)).await;
+    client.create("x", &[7; 11]).await.status(413);
+    client.fetch("x").await.status(404);
+    client.create("x", &[7; 10]).await.status(201);
+    client.rotate("x", &[8; 11]).await.status(413);
+    assert_eq!(client.fetch("x").await.bytes(), [7; 10]);
 }
 
 #[tokio::test]
