@@ -1,4 +1,4 @@
-use axum::extract::{FromRequestParts, Path, State};
+use axum::extract::{DefaultBodyLimit, FromRequestParts, Path, State};
 use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::sessions::{Session, Sessions};
 
+/// How many bytes a login has at most.
+pub const LARGEST: usize = 64 * 1024;
+
 /// The service over HTTP.
 pub fn app(sessions: Sessions) -> Router {
     Router::new()
@@ -17,6 +20,7 @@ pub fn app(sessions: Sessions) -> Router {
         .route("/session", get(session))
         .route("/sessions", get(list).delete(revoke_all))
         .route("/sessions/{id}", delete(revoke))
+        .layer(DefaultBodyLimit::max(LARGEST))
         .with_state(sessions)
 }
 

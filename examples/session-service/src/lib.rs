@@ -3,5 +3,5 @@
 mod http;
 mod sessions;
 
-pub use http::app;
+pub use http::{LARGEST, app};
 pub use sessions::{Session, Sessions, TTL};

@@ -180,16 +180,20 @@ impl Sessions {
         Ok(self.store.delete(&key(current.user, id)).await?)
     }
 
-    /// Ends all sessions of the user whose token this is; not those that begin meanwhile.
+    /// Ends all sessions of the user whose token this is; one that begins meanwhile may be left.
+    ///
+    /// Its own is the last to end: as long as another may be left, it can be asked for again.
     pub(crate) async fn revoke_all(&self, current: &Token<'_>) -> Answer<()> {
-        let keys: Vec<String> = self
+        let own = current.key();
+        let mut others: Vec<String> = self
             .store
             .keys(&key(current.user, ""))
             .try_collect()
             .await?;
-        for keys in keys.chunks(1000) {
+        others.retain(|key| *key != own);
+        for keys in others.chunks(1000) {
             self.store.delete_many(keys).await?;
         }
-        Ok(())
+        Ok(self.store.delete(&own).await?)
     }
 }

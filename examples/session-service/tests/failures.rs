@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use client::{Answer, Client, PROGRAM, in_this_process};
-use example_service::testing::Running;
+use example_service::testing::{Folder, Running};
 use kvstore_core::{
     Bytes, Capabilities, DeleteRequest, ErrorKind, GetRequest, Outcome, Provider, Result,
     SetRequest, async_trait,
@@ -80,6 +80,29 @@ async fn a_logout_whose_answer_is_lost_is_503_and_may_be_repeated() {
     assert_eq!(answer["outcome_unknown"], true);
     client.post("/logout", &token).await.status(204);
     client.session(&token).await.status(401);
+}
+
+/// As who finds a thief's session in the list does.
+#[tokio::test]
+async fn ending_all_that_fails_in_the_middle_may_be_repeated() {
+    for lost in [false, true] {
+        let (provider, faults) = Faulty::new(MemoryProvider::new());
+        let client = in_this_process(provider, TTL).await;
+        let thief = client.login("ada", "thief").await;
+        let token = client.login("ada", "phone").await;
+        let laptop = client.login("ada", "laptop").await;
+        // It finds the session, lists, and deletes.
+        faults.delay(2, Duration::ZERO);
+        match lost {
+            true => faults.lose_answers(1),
+            false => faults.fail(1, ErrorKind::Timeout),
+        }
+        client.delete("/sessions", &token).await.status(503);
+        client.delete("/sessions", &token).await.status(204);
+        for token in [thief, token, laptop] {
+            client.session(&token).await.status(401);
+        }
+    }
 }
 
 /// Says of each write that its condition does not hold.
@@ -193,6 +216,43 @@ fn a_store_that_cannot_do_what_is_needed_is_refused() {
     for words in ["small", "expiry", "touch", "absent"] {
         assert!(told.contains(words), "{words}: {told}");
     }
+}
+
+/// Starts it with this variable, which is no text, on a store and a port that it would not find.
+#[cfg(unix)]
+fn told_of_no_text(variable: &str, argument: bool) -> String {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt as _;
+
+    let no_text = OsStr::from_bytes(b"redis://:hunter2@m\xfcnchen");
+    let folder = Folder::new();
+    let mut command = std::process::Command::new(PROGRAM);
+    command.current_dir(folder.path()).env("LISTEN", "nowhere");
+    command.env_remove("KVSTORE_URL").env(variable, no_text);
+    if variable == "LISTEN" {
+        command.arg("memory:");
+    }
+    if argument {
+        command.arg(no_text);
+    }
+    let output = command.output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success(), "{told}");
+    assert!(!told.contains("hunter2"), "{told}");
+    let files = std::fs::read_dir(folder.path()).unwrap().count();
+    assert_eq!(files, 0, "it has taken another store: {told}");
+    told
+}
+
+#[cfg(unix)]
+#[test]
+fn what_is_no_text_is_told_and_nothing_else_is_taken() {
+    for variable in ["KVSTORE_URL", "LISTEN"] {
+        let told = told_of_no_text(variable, false);
+        assert!(told.contains(&format!("{variable} is not UTF-8")), "{told}");
+    }
+    let told = told_of_no_text("UNUSED", true);
+    assert!(told.contains("an argument is not UTF-8"), "{told}");
 }
 
 #[test]

@@ -5,9 +5,10 @@ mod client;
 use client::{Client, PROGRAM, in_this_process};
 use example_service::testing::{Folder, Running};
 use kvstore_memory::MemoryProvider;
+use kvstore_redis::RedisProvider;
 use kvstore_testsuite::servers::{Memcached, MongoDb, Redis, S3, Vault, ZooKeeper};
 use kvstore_testsuite::unique_root;
-use session_service::TTL;
+use session_service::{LARGEST, TTL};
 
 fn on_redis() -> String {
     format!("{}?prefix={}:", Redis::shared().url(), unique_root())
@@ -247,6 +248,49 @@ async fn a_login_without_a_user_is_refused() {
             (400..500).contains(&status) && status != 401,
             "{body}: {status}"
         );
+    }
+}
+
+#[tokio::test]
+async fn a_login_that_is_too_large_is_refused() {
+    let client = in_this_process(MemoryProvider::new(), TTL).await;
+    let user = |len: usize| format!(r#"{{"user":"{}"}}"#, "x".repeat(len));
+    let around = user(0).len();
+    client.login_with(&user(LARGEST - around)).await.status(201);
+    client
+        .login_with(&user(LARGEST - around + 1))
+        .await
+        .status(413);
+    let client = in_this_process(MemoryProvider::with_max_value_len(100), TTL).await;
+    client.login_with(&user(10)).await.status(201);
+    client.login_with(&user(100)).await.status(413);
+}
+
+/// All that had begun are gone; of those that begin meanwhile nothing is said.
+#[tokio::test]
+async fn ending_all_ends_all_that_had_begun_while_others_begin() {
+    let provider = RedisProvider::connect(&on_redis()).await.unwrap();
+    let client = in_this_process(provider, TTL).await;
+    for _ in 0..10 {
+        let mut begun = Vec::new();
+        for _ in 0..20 {
+            begun.push(client.login("ada", "phone").await);
+        }
+        let beside: Vec<_> = (0..20)
+            .map(|_| {
+                let client = client.clone();
+                tokio::spawn(async move { client.login("ada", "laptop").await })
+            })
+            .collect();
+        client.delete("/sessions", &begun[7]).await.status(204);
+        for token in &begun {
+            client.session(token).await.status(401);
+        }
+        for login in beside {
+            let token = login.await.unwrap();
+            let code = client.session(&token).await.code();
+            assert!([200, 401].contains(&code), "{code}");
+        }
     }
 }
 
