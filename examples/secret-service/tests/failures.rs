@@ -2,6 +2,9 @@
 
 mod client;
 
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Stdio};
+
 use client::{Answer, CALLERS, Client, PROGRAM, in_this_process};
 use example_service::testing::Running;
 use kvstore_core::ErrorKind;
@@ -102,11 +105,18 @@ fn callers_that_are_no_text_are_told() {
     use std::os::unix::ffi::OsStrExt as _;
 
     let callers = OsStr::from_bytes(b"m\xfcller:0123456789abcdef");
-    let mut command = std::process::Command::new(PROGRAM);
+    let mut command = Command::new(PROGRAM);
     command.env("CALLERS", callers).env("LISTEN", "127.0.0.1:0");
-    let output = command.arg("memory:").output().unwrap();
+    command.arg("memory:").stdout(Stdio::piped());
+    let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+    let mut listens = String::new();
+    let stdout = child.stdout.take().unwrap();
+    BufReader::new(stdout).read_line(&mut listens).unwrap();
+    // It may have ended.
+    let _ = child.kill();
+    let output = child.wait_with_output().unwrap();
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(!output.status.success(), "{told}");
+    assert_eq!(listens, "", "{told}");
     assert!(told.contains("CALLERS is not UTF-8"), "{told}");
     assert!(!told.contains("0123456789"), "{told}");
 }
