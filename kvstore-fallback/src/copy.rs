@@ -116,6 +116,8 @@ impl Both {
         request: GetRequest<'_>,
         version: &Version,
     ) -> Result<Option<Version>> {
+        // What moves keeps its version where that is the content.
+        let mut may_have_moved = self.by_content;
         loop {
             // In this order: as long as the old one has it, what the new one has is a copy of it.
             let copy = match self.look(request).await? {
@@ -137,6 +139,10 @@ impl Both {
             }
             let entry = match self.get_entry_old(request).await {
                 Ok(Some(entry)) => entry,
+                Ok(None) if may_have_moved => {
+                    may_have_moved = false;
+                    continue;
+                }
                 Ok(None) => return Ok(None),
                 // Nothing that a version was told of.
                 Err(error) if error.kind() == ErrorKind::Decode => return Ok(None),

@@ -77,8 +77,8 @@ impl FallbackProvider {
     /// The same, where deleted keys leave a tombstone in the new provider for so long; with
     /// [`new`](Self::new) it is a minute.
     ///
-    /// It must be longer than it takes to copy a key: from the moment when it is read in the old provider to
-    /// that when it is written in the new one. A copy that takes longer brings deleted keys back.
+    /// It must be longer than any copy can take from asking for a key in the old provider to having written the
+    /// batch that it is in, see the README. A copy that takes longer brings deleted keys back.
     ///
     /// # Errors
     /// As [`new`](Self::new); also where the time is zero, or longer than 100 years.

@@ -9,9 +9,10 @@ use kvstore_fallback::FallbackProvider;
 use kvstore_memory::MemoryProvider;
 use kvstore_mongodb::MongoDbProvider;
 use kvstore_redis::RedisProvider;
-use kvstore_testsuite::servers::{MongoDb, Redis, Vault};
+use kvstore_testsuite::servers::{MongoDb, Redis, Vault, ZooKeeper};
 use kvstore_testsuite::{Fixture, unique_root};
 use kvstore_vault::VaultProvider;
+use kvstore_zookeeper::ZooKeeperProvider;
 use seeded::Seeded;
 
 /// Connects a client of some root.
@@ -62,6 +63,17 @@ impl Server for OnVault {
     }
 }
 
+struct OnZooKeeper(String);
+
+impl Server for OnZooKeeper {
+    type Client = ZooKeeperProvider;
+
+    async fn client(&self) -> ZooKeeperProvider {
+        let url = ZooKeeper::shared().url(&format!("/{}?timeout=30s", self.0));
+        ZooKeeperProvider::connect(&url).await.unwrap()
+    }
+}
+
 /// The old one stays empty but for what the case puts there through the two, which is nothing.
 async fn empty(new: impl Server, old: impl Server) -> Fixture {
     let both = async || {
@@ -92,6 +104,10 @@ fn vault() -> OnVault {
     OnVault(unique_root())
 }
 
+fn zookeeper() -> OnZooKeeper {
+    OnZooKeeper(unique_root())
+}
+
 mod memory_then_memory {
     kvstore_testsuite::conformance!(|| super::empty(super::memory(), super::memory()));
 }
@@ -116,4 +132,8 @@ mod mongodb_then_seeded_vault {
 /// The way back: with versions that are a counter, and an old provider that tells types apart.
 mod vault_then_seeded_mongodb {
     kvstore_testsuite::conformance!(|| super::seeded(super::vault(), super::mongodb()));
+}
+
+mod zookeeper_then_seeded_memory {
+    kvstore_testsuite::conformance!(|| super::seeded(super::zookeeper(), super::memory()));
 }

@@ -1,15 +1,18 @@
 //! The versions that are told, of keys in the old provider and in the new one, and what holds under them.
 
+mod content;
 mod stores;
 mod typed;
 
 use std::time::Duration;
 
+use content::ByContent;
 use kvstore_core::{
     Condition, DeleteRequest, Format, Key, KeyValueStore, Provider as _, Result, SetOptions,
     SetRequest,
 };
 use kvstore_fallback::FallbackProvider;
+use kvstore_testsuite::Faulty;
 use stores::Stores;
 use typed::Typed;
 
@@ -29,11 +32,11 @@ async fn a_version_of_the_old_one_is_none() -> Result<()> {
     Ok(())
 }
 
-/// What only the old one has is told with a version, which holds until the value changes, wherever the key is by then.
+/// What only the old one has is told with a version, which holds until the key moves, also when it was copied.
 #[tokio::test]
-async fn a_version_that_was_told_holds_until_the_value_changes() -> Result<()> {
+async fn a_version_that_was_told_holds_until_the_key_moves() -> Result<()> {
     for how in ["set_if", "delete_if", "set_many", "delete_many"] {
-        for meanwhile in ["nothing", "copied", "moved", "set", "deleted"] {
+        for meanwhile in ["nothing", "copied", "unmet", "moved", "set", "deleted"] {
             let Stores {
                 both,
                 old,
@@ -47,6 +50,12 @@ async fn a_version_that_was_told_holds_until_the_value_changes() -> Result<()> {
                 "copied" => assert_eq!(provider.copy(Format::Text).await?, 1),
                 // With the same value: any write is another version.
                 "moved" => assert!(both.touch("old", HOUR).await?),
+                // It changes nothing, and moves the key.
+                "unmet" => {
+                    let absent = Condition::Absent;
+                    let set = both.set_if("old", "other", absent, SetOptions::new());
+                    assert!(!set.await?.is_applied());
+                }
                 "set" => both.set("old", "from old").await?,
                 "deleted" => both.delete("old").await?,
                 _ => {}
@@ -77,6 +86,31 @@ async fn a_version_that_was_told_holds_until_the_value_changes() -> Result<()> {
             }
         }
     }
+    Ok(())
+}
+
+/// Where versions are the content, a key that moves between the two looks is at the same version after it.
+#[tokio::test]
+async fn a_version_of_a_content_holds_while_the_key_moves() -> Result<()> {
+    let (new, old) = (ByContent::default(), ByContent::default());
+    let other = Stores::of(new.clone(), old.clone());
+    other.old.set("key", "before").await?;
+    let (slow, faults) = Faulty::new(old);
+    let both = KeyValueStore::text(FallbackProvider::new(new, slow)?);
+    let version = both.get_entry("key").await?.unwrap().version.unwrap();
+    let calls = faults.calls();
+    faults.delay(1, Duration::from_secs(1));
+    let writing = tokio::spawn(async move {
+        let condition = Condition::Version(version);
+        both.set_if("key", "after", condition, SetOptions::new())
+            .await
+    });
+    while faults.calls() == calls {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert!(other.both.touch("key", HOUR).await?);
+    assert!(writing.await.unwrap()?.is_applied());
+    assert_eq!(other.both.get("key").await?.as_deref(), Some("after"));
     Ok(())
 }
 
