@@ -1,19 +1,24 @@
 //! The tour, taken as a reader takes it: by `cargo run --example tour`, and judged by what it prints.
 
+use std::io::{BufRead as _, BufReader};
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use kvstore_testsuite::servers::{
     Memcached, MongoDb, Redis, RedisServer, Reply, S3, Vault, ZooKeeper,
 };
 
 fn tour(arguments: &[&str]) -> Output {
+    command(arguments).output().expect("cargo runs")
+}
+
+fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO"));
     command.args(["run", "--quiet", "--example", "tour", "--"]);
     command.args(arguments);
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent();
     command.current_dir(root.expect("the examples are in the workspace's folder"));
-    command.output().expect("cargo runs")
+    command
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -102,6 +107,38 @@ fn on_redis_and_nothing_is_left_there() {
     assert_eq!(
         redis.command(&["KEYS", &format!("{name}*")]),
         Reply::List(Vec::new())
+    );
+}
+
+#[test]
+fn output_that_nobody_reads_leaves_nothing_there_either() {
+    let redis = Redis::shared();
+    let mut child = command(&[redis.url()])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("cargo runs");
+    let output = child.stdout.take().expect("it prints");
+    // Until there are keys.
+    let mut name = None;
+    for line in BufReader::with_capacity(16, output).lines() {
+        let line = line.expect("the tour prints UTF-8");
+        if let Some((_, rest)) = line.split_once("all begin with `") {
+            name = rest.strip_suffix('`').map(str::to_owned);
+        }
+        if line.contains("stored as JSON") {
+            break;
+        }
+    }
+    let name = name.expect("it names its namespace");
+    let output = child.wait_with_output().expect("it ends");
+    let errors = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{errors}");
+    assert!(errors.starts_with("tour: "), "{errors}");
+    assert_eq!(
+        redis.command(&["KEYS", &format!("{name}*")]),
+        Reply::List(Vec::new()),
+        "{errors}"
     );
 }
 

@@ -10,6 +10,7 @@ mod report;
 mod values;
 
 use std::error::Error;
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use kvstore_core::{KeyValueStore, Registry};
@@ -24,21 +25,22 @@ use kvstore_zookeeper::ZooKeeperProvider;
 
 use crate::packages::Package;
 use crate::place::{Folder, Place};
-use crate::report::{line, title};
+use crate::report::{line, say, title};
 
 /// What a step answers: any error ends the tour.
 type Step<T = ()> = Result<T, Box<dyn Error + Send + Sync>>;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments = std::env::args_os().skip(1).map(OsString::into_string);
+    let arguments: Vec<Option<String>> = arguments.map(Result::ok).collect();
     let url = match &arguments[..] {
         [] => None,
-        [url] if !url.starts_with('-') => Some(&url[..]),
+        [Some(url)] if !url.starts_with('-') => Some(&url[..]),
         _ => {
-            eprintln!("usage: cargo run --example tour [URL]");
-            eprintln!(
-                "  URL  a server, as redis://localhost; without one it is a file, which is deleted"
+            say("usage: cargo run --example tour [URL]");
+            say(
+                "  URL  a server, as redis://localhost; without one it is a file, which is deleted",
             );
             return ExitCode::FAILURE;
         }
@@ -46,10 +48,10 @@ async fn main() -> ExitCode {
     let Err(error) = tour(url).await else {
         return ExitCode::SUCCESS;
     };
-    eprintln!("tour: {error}");
+    say(&format!("tour: {error}"));
     let mut source = error.source();
     while let Some(cause) = source {
-        eprintln!("  because: {cause}");
+        say(&format!("  because: {cause}"));
         source = cause.source();
     }
     ExitCode::FAILURE
@@ -74,13 +76,13 @@ async fn tour(url: Option<&str>) -> Step {
     });
     let server = place.provider.ping().await?;
     let version = server.version.unwrap_or_default();
-    title(&format!("{} {version}", server.product));
+    title(&format!("{} {version}", server.product))?;
     if let Some(folder) = &folder {
-        line("file", &folder.file().display().to_string());
+        line("file", &folder.file().display().to_string())?;
     }
-    line("keys", &format!("all begin with `{}:`", place.name));
+    line("keys", &format!("all begin with `{}:`", place.name))?;
     for warning in &server.warnings {
-        line("warning", warning);
+        line("warning", warning)?;
     }
 
     let packages = tokio::task::spawn_blocking(packages::read).await??;
@@ -106,13 +108,13 @@ async fn take(place: &Place, packages: &[Package]) -> Step {
 }
 
 async fn clean_up(place: &Place, packages: &[Package]) -> Step {
-    title("Clean-up");
     // The namespace above those of the steps sees all their keys.
     let everything = place.everything()?;
     let keys = left(&everything, packages).await?;
     everything.delete_many(&keys).await?;
     let left = left(&everything, packages).await?.len();
-    line("deleted", &format!("{} keys, {left} left", keys.len()));
+    title("Clean-up")?;
+    line("deleted", &format!("{} keys, {left} left", keys.len()))?;
     match left {
         0 => Ok(()),
         _ => Err(format!("{left} keys could not be deleted").into()),

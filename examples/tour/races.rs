@@ -40,7 +40,7 @@ where
 
 /// Many tasks create the same key.
 pub(crate) async fn created_once(place: &Place) -> Step {
-    title("Races");
+    title("Races")?;
     let locks = place.store::<String>("locks")?;
     let outcomes = at_once(TASKS, |number| {
         let locks = locks.clone();
@@ -68,7 +68,7 @@ pub(crate) async fn created_once(place: &Place) -> Step {
             "{TASKS} tasks create the same key at once: task {winner} did, {} were refused",
             TASKS - 1
         ),
-    );
+    )?;
     Ok(())
 }
 
@@ -109,7 +109,7 @@ pub(crate) async fn counted(place: &Place) -> Step {
     }
     let lost: usize = lost.iter().sum();
     let outcome = format!("{COUNTERS} tasks count to {expected}; {lost} attempts were refused");
-    speed("set_if", COUNTERS * EACH, &outcome, took);
+    speed("set_if", COUNTERS * EACH, &outcome, took)?;
     Ok(())
 }
 
@@ -132,6 +132,6 @@ pub(crate) async fn taken_once(place: &Place) -> Step {
             "{TASKS} tasks redeem a one-time token: 1 has it, {} have nothing",
             TASKS - 1
         ),
-    );
+    )?;
     Ok(())
 }

@@ -1,23 +1,35 @@
-//! How the tour prints: aligned plain text, for a terminal or a file.
+//! How the tour prints: aligned plain text, for a terminal or a file. That nobody reads it is an error, so that what
+//! was stored is deleted all the same.
 
+use std::io::{self, Write as _};
 use std::time::Duration;
 
+/// Says what went wrong.
+pub(crate) fn say(text: &str) {
+    // Where nobody reads that either, there is nothing to be done.
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
 /// Begins a part.
-pub(crate) fn title(title: &str) {
-    println!("\n{}", title.trim());
+pub(crate) fn title(title: &str) -> io::Result<()> {
+    writeln!(io::stdout(), "\n{}", title.trim())
 }
 
 /// Prints what was done and what came of it.
-pub(crate) fn line(what: &str, outcome: &str) {
-    println!("  {what:<12}{outcome}");
+pub(crate) fn line(what: &str, outcome: &str) -> io::Result<()> {
+    writeln!(io::stdout(), "  {what:<12}{outcome}")
 }
 
 /// Prints what was done to so many things in a time, and answers how many a second that is.
-pub(crate) fn speed(what: &str, count: usize, outcome: &str, took: Duration) -> f64 {
+pub(crate) fn speed(what: &str, count: usize, outcome: &str, took: Duration) -> io::Result<f64> {
     // The clock may not have moved.
     let rate = count as f64 / took.as_secs_f64().max(1e-9);
-    println!("  {what:<12}{outcome:<44}{:>10} a second", grouped(rate));
-    rate
+    let rounded = grouped(rate);
+    writeln!(
+        io::stdout(),
+        "  {what:<12}{outcome:<44}{rounded:>10} a second"
+    )?;
+    Ok(rate)
 }
 
 /// A number without decimals, in groups of three digits.

@@ -20,7 +20,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 
 /// Stores every package, and reads it back, in a call each.
 pub(crate) async fn one_by_one(place: &Place, packages: &[Package]) -> Step {
-    title("Typed values, one by one");
+    title("Typed values, one by one")?;
     let store = place.store(SINGLES)?;
     let count = packages.len();
     let dependencies: usize = packages
@@ -33,13 +33,13 @@ pub(crate) async fn one_by_one(place: &Place, packages: &[Package]) -> Step {
         &format!(
             "{count} packages from `cargo metadata`, {dependencies} dependencies, {features} features"
         ),
-    );
+    )?;
 
     let begin = Instant::now();
     for package in packages {
         store.set(&package.key(), package).await?;
     }
-    speed("set", count, "each package stored as JSON", begin.elapsed());
+    speed("set", count, "each package stored as JSON", begin.elapsed())?;
 
     let begin = Instant::now();
     for package in packages {
@@ -53,17 +53,17 @@ pub(crate) async fn one_by_one(place: &Place, packages: &[Package]) -> Step {
         count,
         "each read back, and equal to what was set",
         begin.elapsed(),
-    );
+    )?;
 
     // A missing key is no error; a value of another type is.
     let missing = store.get("no-such-package/1.0.0").await?;
-    line("get", &format!("a missing key: {missing:?}"));
+    line("get", &format!("a missing key: {missing:?}"))?;
     let first = packages.first().ok_or("there are no packages")?;
     match place.store::<u64>(SINGLES)?.get(&first.key()).await {
         Err(error) => line(
             "get",
             &format!("a package as a number: {:?} error", error.kind()),
-        ),
+        )?,
         Ok(_) => return Err("a package was read as a number".into()),
     }
     Ok(())
@@ -71,7 +71,7 @@ pub(crate) async fn one_by_one(place: &Place, packages: &[Package]) -> Step {
 
 /// Does the same in a few round trips.
 pub(crate) async fn in_batches(place: &Place, packages: &[Package]) -> Step {
-    title("The same in batches");
+    title("The same in batches")?;
     let (singles, store) = (place.store::<Package>(SINGLES)?, place.store(BATCHES)?);
     let keys: Vec<String> = packages.iter().map(Package::key).collect();
 
@@ -84,7 +84,7 @@ pub(crate) async fn in_batches(place: &Place, packages: &[Package]) -> Step {
         keys.len(),
         "stored in one call",
         begin.elapsed(),
-    );
+    )?;
 
     let begin = Instant::now();
     let found = store.get_many(&keys).await?;
@@ -93,7 +93,7 @@ pub(crate) async fn in_batches(place: &Place, packages: &[Package]) -> Step {
         keys.len(),
         "read back in one call",
         begin.elapsed(),
-    );
+    )?;
     if !found
         .iter()
         .map(Option::as_ref)
@@ -111,17 +111,17 @@ pub(crate) async fn in_batches(place: &Place, packages: &[Package]) -> Step {
         keys.len(),
         "read in as many calls, to compare",
         begin.elapsed(),
-    );
+    )?;
     line(
         "",
         &format!("a batch is {:.1} times as fast", batch / single),
-    );
+    )?;
     Ok(())
 }
 
 /// Lists keys by prefix, and looks at their values.
 pub(crate) async fn listed(place: &Place, packages: &[Package]) -> Step {
-    title("Listing");
+    title("Listing")?;
     let store = place.store::<Package>(SINGLES)?;
     let all = match store.capabilities().keys {
         Some(_) => names(&store, "").await?,
@@ -129,7 +129,7 @@ pub(crate) async fn listed(place: &Place, packages: &[Package]) -> Step {
             line(
                 "keys",
                 "this server cannot list its keys; these are the ones that were written:",
-            );
+            )?;
             packages.iter().map(Package::key).collect()
         }
     };
@@ -141,13 +141,13 @@ pub(crate) async fn listed(place: &Place, packages: &[Package]) -> Step {
             .cloned()
             .collect(),
     };
-    line("keys", &format!("{} begin with `kvstore-`:", own.len()));
+    line("keys", &format!("{} begin with `kvstore-`:", own.len()))?;
     for package in store.get_many(&own).await?.into_iter().flatten() {
         let description = package.description.unwrap_or_default();
         line(
             "",
             &format!("{:<20}{}", package.name, short(&description, 56)),
-        );
+        )?;
     }
 
     let mut licenses = BTreeMap::<String, usize>::new();
@@ -160,9 +160,9 @@ pub(crate) async fn listed(place: &Place, packages: &[Package]) -> Step {
     line(
         "keys",
         &format!("{} in all; the commonest licenses:", all.len()),
-    );
+    )?;
     for (license, packages) in licenses.iter().take(3) {
-        line("", &format!("{packages:>4}  {license}"));
+        line("", &format!("{packages:>4}  {license}"))?;
     }
     Ok(())
 }
@@ -193,7 +193,7 @@ pub(crate) fn written(packages: &[Package]) -> Vec<String> {
 
 /// Lets three keys expire, and changes its mind about two of them.
 pub(crate) async fn expiring(place: &Place, packages: &[Package]) -> Step {
-    title("Expiry");
+    title("Expiry")?;
     let store = place.store::<Package>(EXPIRING)?;
     let [gone, touched, persisted, ..] = packages else {
         return Err("there are fewer than three packages".into());
@@ -216,7 +216,7 @@ pub(crate) async fn expiring(place: &Place, packages: &[Package]) -> Step {
             gone.name,
             left.as_millis()
         ),
-    );
+    )?;
     let late =
         !store.touch(&touched.key(), HOUR).await? || !store.persist(&persisted.key()).await?;
     if late {
@@ -225,8 +225,8 @@ pub(crate) async fn expiring(place: &Place, packages: &[Package]) -> Step {
     line(
         "touch",
         &format!("{} may live for an hour now", touched.name),
-    );
-    line("persist", &format!("{} for ever", persisted.name));
+    )?;
+    line("persist", &format!("{} for ever", persisted.name))?;
 
     while store.has(&gone.key()).await? {
         if begin.elapsed() > MOMENT + 2 * granularity + Duration::from_secs(10) {
@@ -241,12 +241,12 @@ pub(crate) async fn expiring(place: &Place, packages: &[Package]) -> Step {
             gone.name,
             begin.elapsed().as_millis()
         ),
-    );
+    )?;
     let left = store
         .get_many([gone, touched, persisted].map(Package::key))
         .await?;
     let left = left.iter().flatten().count();
-    line("get_many", &format!("{left} of the three are left"));
+    line("get_many", &format!("{left} of the three are left"))?;
     match left {
         2 => Ok(()),
         _ => Err("the wrong keys expired".into()),
