@@ -13,6 +13,7 @@ mod provider;
 mod registry;
 mod request;
 mod store;
+pub mod url;
 mod version;
 
 pub use async_trait::async_trait;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use kvstore_core::url::parameters;
 use kvstore_core::{Error, ErrorKind, Provider, Registry, Result};
 
 use crate::provider::NAME;
@@ -77,7 +78,7 @@ fn parse(url: &str) -> Result<Option<Urls<'_>>> {
     }
     let mut parts = rest.split_ascii_whitespace().peekable();
     let tombstones = match parts.next_if(|part| part.starts_with('?')) {
-        Some(parameters) => parameter(&parameters[1..])?,
+        Some(query) => tombstones(&query[1..]).map_err(of_this)?,
         None => tombstone::KEPT,
     };
     let (Some(new), Some(old), None) = (parts.next(), parts.next(), parts.next()) else {
@@ -98,34 +99,23 @@ fn parse(url: &str) -> Result<Option<Urls<'_>>> {
     }))
 }
 
-fn parameter(text: &str) -> Result<Duration> {
-    let Some(value) = text.strip_prefix("tombstones=") else {
-        return Err(invalid(
-            "the only parameter of `fallback:` is `tombstones`, as in `fallback:?tombstones=5m`",
-        ));
-    };
-    duration(value).ok_or_else(|| {
-        invalid("the parameter `tombstones` is a whole number of `ms`, `s`, `m` or `h`")
-    })
-}
-
-fn duration(text: &str) -> Option<Duration> {
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let (number, unit) = text.split_at(digits);
-    let number: u64 = number.parse().ok()?;
-    Some(match unit {
-        "ms" => Duration::from_millis(number),
-        "s" => Duration::from_secs(number),
-        "m" => Duration::from_secs(number.checked_mul(60)?),
-        "h" => Duration::from_secs(number.checked_mul(3600)?),
-        _ => return None,
-    })
+fn tombstones(query: &str) -> Result<Duration> {
+    let mut tombstones = tombstone::KEPT;
+    for parameter in parameters(query)? {
+        match parameter.name() {
+            "tombstones" => tombstones = parameter.duration()?,
+            _ => return Err(parameter.unknown("tombstones")),
+        }
+    }
+    Ok(tombstones)
 }
 
 fn invalid(message: &'static str) -> Error {
-    Error::new(ErrorKind::InvalidConfig, message)
-        .with_provider(NAME)
-        .with_operation("connect")
+    of_this(Error::new(ErrorKind::InvalidConfig, message))
+}
+
+fn of_this(error: Error) -> Error {
+    error.with_provider(NAME).with_operation("connect")
 }
 
 #[cfg(test)]
@@ -158,17 +148,20 @@ mod tests {
             ("fallback:secret", "a space"),
             ("fallback:secret secret secret", "a space"),
             ("fallback:a://secret a://secret", "are the same"),
-            ("fallback:?secret=secret a: b:", "only parameter"),
-            ("fallback:?tombstones=secret a: b:", "whole number"),
-            ("fallback:?tombstones=5 a: b:", "whole number"),
-            ("fallback:?tombstones=5s&secret a: b:", "whole number"),
+            (
+                "fallback:?tomb=secret a: b:",
+                "`tomb`, which is none of tombstones",
+            ),
+            ("fallback:?tombstones=secret a: b:", "not a number"),
+            ("fallback:?tombstones=5 a: b:", "not a number"),
+            ("fallback:?tombstones=5s&Secret a: b:", "strange name"),
             (
                 "fallback:?tombstones=99999999999999999999s a: b:",
-                "whole number",
+                "not a number",
             ),
             (
                 "fallback:?tombstones=18446744073709551615h a: b:",
-                "whole number",
+                "not a number",
             ),
         ] {
             let Err(error) = parse(url) else {

@@ -1,9 +1,7 @@
 //! File URLs. What is not understood is an error, and no error shows a value.
 
-use std::time::Duration;
-
 use kvstore_core::Result;
-use percent_encoding::percent_decode_str;
+use kvstore_core::url::{check, decode, parameters};
 
 use crate::config::FileConfig;
 use crate::error::invalid;
@@ -12,11 +10,7 @@ use crate::error::invalid;
 pub(crate) const SCHEME: &str = "file";
 
 pub(crate) fn parse(url: &str) -> Result<FileConfig> {
-    if url.chars().any(|c| c.is_control() || c.is_whitespace()) {
-        return Err(invalid(
-            "the URL has a space or a control character; percent-encode it (%20)",
-        ));
-    }
+    check(url)?;
     let Some((scheme, rest)) = url.split_once(':') else {
         return Err(invalid(
             "the URL has no scheme; write `file:` before the path",
@@ -32,15 +26,15 @@ pub(crate) fn parse(url: &str) -> Result<FileConfig> {
     }
     let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
     let mut config = FileConfig::new(decode("the path", path(place)?)?);
-    let mut seen = Vec::new();
-    for pair in query.split('&').filter(|_| !query.is_empty()) {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        if seen.contains(&name) {
-            let name = show(name);
-            return Err(invalid(format!("the URL has the parameter {name} twice")));
+    for parameter in parameters(query)? {
+        match parameter.name() {
+            "timeout" => config.timeout = parameter.duration()?,
+            "connect_timeout" => config.connect_timeout = parameter.duration()?,
+            "max_pending" => config.max_pending = parameter.number()?,
+            "max_value_len" => config.max_value_len = parameter.number()?,
+            "cache_size" => config.cache_size = parameter.number()?,
+            _ => return Err(parameter.unknown(KNOWN)),
         }
-        seen.push(name);
-        config = parameter(config, name, &decode("a parameter", value)?)?;
     }
     config.check()?;
     Ok(config)
@@ -69,83 +63,13 @@ fn path(place: &str) -> Result<&str> {
     }
 }
 
-fn parameter(mut config: FileConfig, name: &str, value: &str) -> Result<FileConfig> {
-    let wanted = |what: &str| invalid(format!("the URL's `{name}` is not {what}"));
-    let time = || duration(value).ok_or_else(|| wanted(DURATION));
-    let count = || number(value).ok_or_else(|| wanted("a number"));
-    match name {
-        "timeout" => config.timeout = time()?,
-        "connect_timeout" => config.connect_timeout = time()?,
-        "max_pending" => config.max_pending = count()?,
-        "max_value_len" => config.max_value_len = count()?,
-        "cache_size" => config.cache_size = count()?,
-        _ => {
-            let (name, known) = (
-                show(name),
-                "timeout, connect_timeout, max_pending, max_value_len, cache_size",
-            );
-            let message = format!("the URL has the parameter {name}, which is none of {known}");
-            return Err(invalid(message));
-        }
-    }
-    Ok(config)
-}
-
-const DURATION: &str = "a number followed by `ms`, `s` or `m`, as `5s`";
-
-fn duration(text: &str) -> Option<Duration> {
-    let unit = text.find(|c: char| !c.is_ascii_digit())?;
-    let (number, unit) = text.split_at(unit);
-    let number = self::number(number)?;
-    match unit {
-        "ms" => Some(Duration::from_millis(number)),
-        "s" => Some(Duration::from_secs(number)),
-        "m" => number.checked_mul(60).map(Duration::from_secs),
-        _ => None,
-    }
-}
-
-/// Digits and nothing else: `parse` alone would take a plus sign.
-fn number<N: std::str::FromStr>(text: &str) -> Option<N> {
-    text.bytes()
-        .all(|byte| byte.is_ascii_digit())
-        .then(|| text.parse().ok())?
-}
-
-fn decode(what: &str, text: &str) -> Result<String> {
-    let is_escape = |(at, _): (usize, &str)| {
-        let digits = text.get(at + 1..at + 3);
-        digits.is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()))
-    };
-    if !text.match_indices('%').all(is_escape) {
-        return Err(invalid(format!(
-            "{what} of the URL has a `%` without two hexadecimal digits; a `%` itself is written %25"
-        )));
-    }
-    let decoded = percent_decode_str(text).decode_utf8();
-    decoded.map(Into::into).map_err(|_| {
-        invalid(format!(
-            "{what} of the URL is not UTF-8 when percent-decoded"
-        ))
-    })
-}
-
-/// A parameter's name, unless it may be a piece of something else that was not encoded.
-fn show(name: &str) -> String {
-    match name.len() <= 30
-        && name
-            .bytes()
-            .all(|byte| byte.is_ascii_lowercase() || b"_-".contains(&byte))
-    {
-        true => format!("`{name}`"),
-        false => "with a strange name".to_owned(),
-    }
-}
+const KNOWN: &str = "timeout, connect_timeout, max_pending, max_value_len, cache_size";
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use kvstore_core::ErrorKind;
+    use std::time::Duration;
 
     #[track_caller]
     fn parsed(url: &str) -> FileConfig {
@@ -227,7 +151,7 @@ mod tests {
             ("file:/a?max_value_len=1073741825", "`max_value_len`"),
             ("file:/a?cache_size=secret%ff", "UTF-8"),
             ("file:/a?cache_size=1M", "`cache_size`"),
-            ("file:/a?&", "which is none of"),
+            ("file:/a?&", "without a name"),
         ] {
             let error = parse(url).expect_err(url);
             assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{url}");

@@ -1,11 +1,9 @@
 //! Memcached URLs. What is not understood is an error, and no error shows a value.
 
 use std::net::Ipv6Addr;
-use std::path::PathBuf;
-use std::time::Duration;
 
+use kvstore_core::url::{Parameter, check, decode, number, parameters};
 use kvstore_core::{Error, ErrorKind, Result};
-use percent_encoding::percent_decode_str;
 
 use crate::config::{MemcachedConfig, PORT};
 
@@ -13,11 +11,7 @@ use crate::config::{MemcachedConfig, PORT};
 pub(crate) const SCHEMES: &[&str] = &["memcached", "memcacheds"];
 
 pub(crate) fn parse(url: &str) -> Result<MemcachedConfig> {
-    if url.chars().any(|c| c.is_control() || c.is_whitespace()) {
-        return Err(invalid(
-            "the URL has a space or a control character; percent-encode it (%20)",
-        ));
-    }
+    check(url)?;
     if url.contains('#') {
         return Err(invalid(
             "the URL has a fragment, which means nothing here; a `#` is written %23",
@@ -63,17 +57,8 @@ pub(crate) fn parse(url: &str) -> Result<MemcachedConfig> {
             decode("the password", password)?,
         );
     }
-    let mut seen = Vec::new();
-    for pair in query.split('&').filter(|_| !query.is_empty()) {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        if seen.contains(&name) {
-            return Err(invalid(format!(
-                "the URL has the parameter {} twice",
-                show(name)
-            )));
-        }
-        seen.push(name);
-        config = parameter(config, name, &decode("a parameter", value)?)?;
+    for parameter in parameters(query)? {
+        set(&mut config, &parameter)?;
     }
     config.check()?;
     Ok(config)
@@ -113,92 +98,24 @@ fn host_and_port(server: &str) -> Option<(&str, u16)> {
     Some((host, port))
 }
 
-fn parameter(mut config: MemcachedConfig, name: &str, value: &str) -> Result<MemcachedConfig> {
-    let wanted = |what: &str| invalid(format!("the URL's `{name}` is not {what}"));
-    let time = || duration(value).ok_or_else(|| wanted(DURATION));
-    match name {
-        "prefix" => config.prefix = value.to_owned(),
-        "timeout" => config.timeout = time()?,
-        "connect_timeout" => config.connect_timeout = time()?,
-        "connections" => config.connections = number(value).ok_or_else(|| wanted("a number"))?,
-        "max_pending" => config.max_pending = number(value).ok_or_else(|| wanted("a number"))?,
-        "max_value_len" => {
-            let bytes = number(value).ok_or_else(|| wanted("a number of bytes"))?;
-            config.max_value_len = Some(bytes);
-        }
-        "ca" | "client_cert" | "client_key" => {
-            if value.is_empty() {
-                return Err(wanted("the path of a PEM file"));
-            }
-            let path = Some(PathBuf::from(value));
-            match name {
-                "ca" => config.ca = path,
-                "client_cert" => config.client_cert = path,
-                _ => config.client_key = path,
-            }
-        }
-        _ => {
-            let known = "prefix, timeout, connect_timeout, connections, max_pending, max_value_len, ca, client_cert, \
-                         client_key";
-            let name = show(name);
-            return Err(invalid(format!(
-                "the URL has the parameter {name}, which is none of {known}"
-            )));
-        }
+fn set(config: &mut MemcachedConfig, parameter: &Parameter<'_>) -> Result<()> {
+    match parameter.name() {
+        "prefix" => config.prefix = parameter.value().to_owned(),
+        "timeout" => config.timeout = parameter.duration()?,
+        "connect_timeout" => config.connect_timeout = parameter.duration()?,
+        "connections" => config.connections = parameter.number()?,
+        "max_pending" => config.max_pending = parameter.number()?,
+        "max_value_len" => config.max_value_len = Some(parameter.number()?),
+        "ca" => config.ca = Some(parameter.file()?),
+        "client_cert" => config.client_cert = Some(parameter.file()?),
+        "client_key" => config.client_key = Some(parameter.file()?),
+        _ => return Err(parameter.unknown(KNOWN)),
     }
-    Ok(config)
+    Ok(())
 }
 
-const DURATION: &str = "a number followed by `ms`, `s` or `m`, as `5s`";
-
-fn duration(text: &str) -> Option<Duration> {
-    let unit = text.find(|c: char| !c.is_ascii_digit())?;
-    let (number, unit) = text.split_at(unit);
-    let number = self::number(number)?;
-    match unit {
-        "ms" => Some(Duration::from_millis(number)),
-        "s" => Some(Duration::from_secs(number)),
-        "m" => number.checked_mul(60).map(Duration::from_secs),
-        _ => None,
-    }
-}
-
-/// Digits and nothing else: `parse` alone would take a plus sign.
-fn number<N: std::str::FromStr>(text: &str) -> Option<N> {
-    text.bytes()
-        .all(|byte| byte.is_ascii_digit())
-        .then(|| text.parse().ok())?
-}
-
-fn decode(what: &str, text: &str) -> Result<String> {
-    let is_escape = |(at, _): (usize, &str)| {
-        let digits = text.get(at + 1..at + 3);
-        digits.is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()))
-    };
-    if !text.match_indices('%').all(is_escape) {
-        return Err(invalid(format!(
-            "{what} of the URL has a `%` without two hexadecimal digits; a `%` itself is written %25"
-        )));
-    }
-    let decoded = percent_decode_str(text).decode_utf8();
-    decoded.map(Into::into).map_err(|_| {
-        invalid(format!(
-            "{what} of the URL is not UTF-8 when percent-decoded"
-        ))
-    })
-}
-
-/// A parameter's name, unless it may be a piece of something else that was not encoded.
-fn show(name: &str) -> String {
-    match (1..=30).contains(&name.len())
-        && name
-            .bytes()
-            .all(|byte| byte.is_ascii_lowercase() || b"_-".contains(&byte))
-    {
-        true => format!("`{name}`"),
-        false => "with a strange name".to_owned(),
-    }
-}
+const KNOWN: &str = "prefix, timeout, connect_timeout, connections, max_pending, max_value_len, ca, client_cert, \
+    client_key";
 
 fn invalid(message: impl Into<std::borrow::Cow<'static, str>>) -> Error {
     Error::new(ErrorKind::InvalidConfig, message)
@@ -208,6 +125,7 @@ fn invalid(message: impl Into<std::borrow::Cow<'static, str>>) -> Error {
 mod tests {
     use super::*;
     use crate::config::Address;
+    use std::time::Duration;
 
     #[track_caller]
     fn parsed(url: &str) -> MemcachedConfig {
@@ -327,7 +245,7 @@ mod tests {
             ("memcached://h?ca=secret", "`memcacheds://`"),
             ("memcacheds://h?ca=", "`ca`"),
             ("memcacheds://h?client_cert=secret", "go together"),
-            ("memcached://h?&", "strange name"),
+            ("memcached://h?&", "without a name"),
         ] {
             let error = parse(url).expect_err(url);
             assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{url}");

@@ -1,9 +1,7 @@
 //! MongoDB URLs. What is not understood is an error, and no error shows a value.
 
-use std::time::Duration;
-
 use kvstore_core::Result;
-use percent_encoding::percent_decode_str;
+use kvstore_core::url::{check, decode, parameters};
 
 use crate::MongoDbConfig;
 use crate::options::{invalid, show};
@@ -12,11 +10,7 @@ use crate::options::{invalid, show};
 pub(crate) const SCHEMES: &[&str] = &["mongodb", "mongodb+srv"];
 
 pub(crate) fn parse(url: &str) -> Result<MongoDbConfig> {
-    if url.chars().any(|c| c.is_control() || c.is_whitespace()) {
-        return Err(invalid(
-            "the URL has a space or a control character; percent-encode it (%20)",
-        ));
-    }
+    check(url)?;
     if url.contains('#') {
         return Err(invalid("the URL has a `#`, which is written %23"));
     }
@@ -59,17 +53,23 @@ pub(crate) fn parse(url: &str) -> Result<MongoDbConfig> {
         );
     }
     let mut seen = Vec::new();
-    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let lower = name.to_ascii_lowercase();
-        if seen.contains(&lower) {
+    for parameter in parameters(query)? {
+        // As MongoDB has it, in any case of letters.
+        let name = parameter.name().to_ascii_lowercase();
+        if seen.contains(&name) {
             return Err(invalid(format!(
                 "the URL has the parameter {} twice",
-                show(name)
+                show(&name)
             )));
         }
-        config = parameter(config, &lower, decode("a parameter", value)?)?;
-        seen.push(lower);
+        match name.as_str() {
+            "database" => config.database = parameter.value().to_owned(),
+            "collection" => config.collection = parameter.value().to_owned(),
+            "timeout" => config.timeout = parameter.duration()?,
+            "max_value_len" => config.max_value_len = parameter.number()?,
+            _ => config = config.option(&*name, parameter.value()),
+        }
+        seen.push(name);
     }
     // As MongoDB has it: who logs in is looked up in the database that the path names.
     let by_password = config
@@ -86,58 +86,13 @@ pub(crate) fn parse(url: &str) -> Result<MongoDbConfig> {
     Ok(config)
 }
 
-fn parameter(mut config: MongoDbConfig, name: &str, value: String) -> Result<MongoDbConfig> {
-    match name {
-        "database" => config.database = value,
-        "collection" => config.collection = value,
-        "timeout" => {
-            let wanted =
-                "the URL's `timeout` is not a number followed by `ms`, `s` or `m`, as `5s`";
-            config.timeout = duration(&value).ok_or_else(|| invalid(wanted))?;
-        }
-        "max_value_len" => {
-            let wanted = "the URL's `max_value_len` is not a number of bytes";
-            config.max_value_len = number(&value).ok_or_else(|| invalid(wanted))?;
-        }
-        _ => config = config.option(name, value),
-    }
-    Ok(config)
-}
-
-fn duration(text: &str) -> Option<Duration> {
-    let unit = text.find(|c: char| !c.is_ascii_digit())?;
-    let (number, unit) = text.split_at(unit);
-    let number = self::number(number)?;
-    match unit {
-        "ms" => Some(Duration::from_millis(number)),
-        "s" => Some(Duration::from_secs(number)),
-        "m" => number.checked_mul(60).map(Duration::from_secs),
-        _ => None,
-    }
-}
-
-/// Digits and nothing else: `parse` alone would take a plus sign.
-fn number<N: std::str::FromStr>(text: &str) -> Option<N> {
-    text.bytes()
-        .all(|byte| byte.is_ascii_digit())
-        .then(|| text.parse().ok())?
-}
-
-fn decode(what: &str, text: &str) -> Result<String> {
-    let decoded = percent_decode_str(text).decode_utf8();
-    decoded.map(Into::into).map_err(|_| {
-        invalid(format!(
-            "{what} of the URL is not UTF-8 when percent-decoded"
-        ))
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use kvstore_core::ErrorKind;
     use proptest::prelude::*;
     use std::error::Error as _;
+    use std::time::Duration;
 
     #[track_caller]
     fn parsed(url: &str) -> MongoDbConfig {

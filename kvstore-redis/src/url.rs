@@ -1,10 +1,9 @@
 //! Redis URLs. What is not understood is an error, and no error shows a value.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
+use kvstore_core::url::{Parameter, check, decode, number, parameters};
 use kvstore_core::{Error, ErrorKind, Result};
-use percent_encoding::percent_decode_str;
 use url::{Host, Url};
 
 use crate::config::{Address, RedisConfig};
@@ -21,11 +20,7 @@ pub(crate) const SCHEMES: &[&str] = &[
 
 pub(crate) fn parse(text: &str) -> Result<RedisConfig> {
     // The parser below would drop some of these without a word.
-    if text.chars().any(|c| c.is_control() || c.is_whitespace()) {
-        return Err(invalid(
-            "the URL has a space or a control character; percent-encode it (%20)",
-        ));
-    }
+    check(text)?;
     let url = Url::parse(text).map_err(|source| {
         invalid(
             "the URL cannot be read; in passwords, `/`, `?`, `#`, `@` and `:` are percent-encoded",
@@ -55,22 +50,8 @@ pub(crate) fn parse(text: &str) -> Result<RedisConfig> {
     if let Some(password) = url.password() {
         config.password = Some(decode("the password", password)?);
     }
-    let mut seen = Vec::new();
-    for pair in url
-        .query()
-        .filter(|query| !query.is_empty())
-        .into_iter()
-        .flat_map(|query| query.split('&'))
-    {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        if seen.contains(&name) {
-            return Err(invalid(format!(
-                "the URL has the parameter {} twice",
-                show(name)
-            )));
-        }
-        seen.push(name);
-        config = parameter(config, name, &decode("a parameter", value)?)?;
+    for parameter in parameters(url.query().unwrap_or_default())? {
+        set(&mut config, &parameter)?;
     }
     config.check()?;
     Ok(config)
@@ -106,62 +87,25 @@ fn unix(url: &Url) -> Result<RedisConfig> {
     Ok(RedisConfig::at(Address::Unix(PathBuf::from(path))))
 }
 
-fn parameter(mut config: RedisConfig, name: &str, value: &str) -> Result<RedisConfig> {
+fn set(config: &mut RedisConfig, parameter: &Parameter<'_>) -> Result<()> {
     let is_unix = matches!(config.address, Address::Unix(_));
-    let wanted = |what: &str| invalid(format!("the URL's `{name}` is not {what}"));
-    match name {
-        "prefix" => config.prefix = value.to_owned(),
-        "db" if is_unix => config.database = database("the URL's `db`", value)?,
-        "timeout" => config.timeout = duration(value).ok_or_else(|| wanted(DURATION))?,
-        "connect_timeout" => {
-            config.connect_timeout = duration(value).ok_or_else(|| wanted(DURATION))?
-        }
-        "max_pending" => config.max_pending = number(value).ok_or_else(|| wanted("a number"))?,
-        "max_value_len" => {
-            config.max_value_len = number(value).ok_or_else(|| wanted("a number of bytes"))?
-        }
-        "ca" | "client_cert" | "client_key" => {
-            if value.is_empty() {
-                return Err(wanted("the path of a PEM file"));
-            }
-            let path = Some(PathBuf::from(value));
-            match name {
-                "ca" => config.ca = path,
-                "client_cert" => config.client_cert = path,
-                _ => config.client_key = path,
-            }
-        }
+    match parameter.name() {
+        "prefix" => config.prefix = parameter.value().to_owned(),
+        "db" if is_unix => config.database = database("the URL's `db`", parameter.value())?,
+        "timeout" => config.timeout = parameter.duration()?,
+        "connect_timeout" => config.connect_timeout = parameter.duration()?,
+        "max_pending" => config.max_pending = parameter.number()?,
+        "max_value_len" => config.max_value_len = parameter.number()?,
+        "ca" => config.ca = Some(parameter.file()?),
+        "client_cert" => config.client_cert = Some(parameter.file()?),
+        "client_key" => config.client_key = Some(parameter.file()?),
         _ => {
             let known = "prefix, timeout, connect_timeout, max_pending, max_value_len, ca, client_cert, client_key";
             let db = if is_unix { ", db" } else { "" };
-            let name = show(name);
-            return Err(invalid(format!(
-                "the URL has the parameter {name}, which is none of {known}{db}"
-            )));
+            return Err(parameter.unknown(&format!("{known}{db}")));
         }
     }
-    Ok(config)
-}
-
-const DURATION: &str = "a number followed by `ms`, `s` or `m`, as `5s`";
-
-fn duration(text: &str) -> Option<Duration> {
-    let unit = text.find(|c: char| !c.is_ascii_digit())?;
-    let (number, unit) = text.split_at(unit);
-    let number = self::number(number)?;
-    match unit {
-        "ms" => Some(Duration::from_millis(number)),
-        "s" => Some(Duration::from_secs(number)),
-        "m" => number.checked_mul(60).map(Duration::from_secs),
-        _ => None,
-    }
-}
-
-/// Digits and nothing else: `parse` alone would take a plus sign.
-fn number<N: std::str::FromStr>(text: &str) -> Option<N> {
-    text.bytes()
-        .all(|byte| byte.is_ascii_digit())
-        .then(|| text.parse().ok())?
+    Ok(())
 }
 
 fn database(what: &str, text: &str) -> Result<u8> {
@@ -172,27 +116,6 @@ fn database(what: &str, text: &str) -> Result<u8> {
     })
 }
 
-fn decode(what: &str, text: &str) -> Result<String> {
-    let decoded = percent_decode_str(text).decode_utf8();
-    decoded.map(Into::into).map_err(|_| {
-        invalid(format!(
-            "{what} of the URL is not UTF-8 when percent-decoded"
-        ))
-    })
-}
-
-/// A parameter's name, unless it may be a piece of something else that was not encoded.
-fn show(name: &str) -> String {
-    match name.len() <= 30
-        && name
-            .bytes()
-            .all(|byte| byte.is_ascii_lowercase() || b"_-".contains(&byte))
-    {
-        true => format!("`{name}`"),
-        false => "with a strange name".to_owned(),
-    }
-}
-
 fn invalid(message: impl Into<std::borrow::Cow<'static, str>>) -> Error {
     Error::new(ErrorKind::InvalidConfig, message)
 }
@@ -201,6 +124,7 @@ fn invalid(message: impl Into<std::borrow::Cow<'static, str>>) -> Error {
 mod tests {
     use super::*;
     use std::error::Error as _;
+    use std::time::Duration;
 
     #[track_caller]
     fn parsed(url: &str) -> RedisConfig {

@@ -1,12 +1,9 @@
 //! S3 URLs. What is not understood is an error, and no error shows a value.
 
 use std::borrow::Cow;
-use std::path::PathBuf;
-use std::str::FromStr;
-use std::time::Duration;
 
+use kvstore_core::url::{Parameter, check, decode, parameters};
 use kvstore_core::{Error, ErrorKind, Result};
-use percent_encoding::percent_decode_str;
 use url::{Host, Url};
 
 use crate::config::Login;
@@ -17,11 +14,7 @@ pub(crate) const SCHEMES: &[&str] = &["s3", "s3+http"];
 
 pub(crate) fn parse(text: &str) -> Result<S3Config> {
     // The parser below would drop some of these without a word.
-    if text.chars().any(|c| c.is_control() || c.is_whitespace()) {
-        return Err(invalid(
-            "the URL has a space or a control character; percent-encode it (%20)",
-        ));
-    }
+    check(text)?;
     let url = Url::parse(text).map_err(|source| {
         invalid(
             "the URL cannot be read; in secrets, `/`, `?`, `#`, `@` and `:` are percent-encoded",
@@ -52,20 +45,9 @@ pub(crate) fn parse(text: &str) -> Result<S3Config> {
     };
     config.port = url.port();
     let mut logins = Logins::of_the_user(&url)?;
-    let mut seen = Vec::new();
-    let pairs = url.query().filter(|query| !query.is_empty());
-    for pair in pairs.into_iter().flat_map(|query| query.split('&')) {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        if seen.contains(&name) {
-            return Err(invalid(format!(
-                "the URL has the parameter {} twice",
-                show(name)
-            )));
-        }
-        seen.push(name);
-        let value = decode("a parameter", value)?;
-        if !logins.parameter(name, &value)? {
-            parameter(&mut config, name, &value)?;
+    for parameter in parameters(url.query().unwrap_or_default())? {
+        if !logins.set(&parameter)? {
+            set(&mut config, &parameter)?;
         }
     }
     (config.login, config.session_token) = logins.one()?;
@@ -101,7 +83,8 @@ impl Logins {
     }
 
     /// Takes a parameter, if it is for this.
-    fn parameter(&mut self, name: &str, value: &str) -> Result<bool> {
+    fn set(&mut self, parameter: &Parameter<'_>) -> Result<bool> {
+        let (name, value) = (parameter.name(), parameter.value());
         let known = [
             "access_key_id",
             "secret_access_key_file",
@@ -198,36 +181,20 @@ fn bucket(url: &Url) -> Result<String> {
     }
 }
 
-fn parameter(config: &mut S3Config, name: &str, value: &str) -> Result<()> {
-    let wanted = |what: &str| invalid(format!("the URL's `{name}` is not {what}"));
-    let duration = || duration(value).ok_or_else(|| wanted(DURATION));
-    let count = || number(value).ok_or_else(|| wanted("a number"));
-    let flag = || match value {
-        "true" => Ok(true),
-        "false" => Ok(false),
-        _ => Err(wanted("`true` or `false`")),
-    };
-    match name {
-        "prefix" => config.prefix = value.to_owned(),
-        "region" => config.region = Some(value.to_owned()),
-        "ca" if value.is_empty() => return Err(wanted("the path of a PEM file")),
-        "ca" => config.ca = Some(PathBuf::from(value)),
-        "timeout" => config.timeout = duration()?,
-        "connect_timeout" => config.connect_timeout = duration()?,
-        "max_connections" => config.max_connections = count()?,
-        "max_pending" => config.max_pending = count()?,
-        "max_value_len" => {
-            config.max_value_len = number(value).ok_or_else(|| wanted("a number of bytes"))?
-        }
-        "expiry" => config.expiry = flag()?,
-        "conditions" => config.conditions = flag()?,
-        "strong_reads" => config.strong_reads = flag()?,
-        _ => {
-            let name = show(name);
-            return Err(invalid(format!(
-                "the URL has the parameter {name}, which is none of {KNOWN}"
-            )));
-        }
+fn set(config: &mut S3Config, parameter: &Parameter<'_>) -> Result<()> {
+    match parameter.name() {
+        "prefix" => config.prefix = parameter.value().to_owned(),
+        "region" => config.region = Some(parameter.value().to_owned()),
+        "ca" => config.ca = Some(parameter.file()?),
+        "timeout" => config.timeout = parameter.duration()?,
+        "connect_timeout" => config.connect_timeout = parameter.duration()?,
+        "max_connections" => config.max_connections = parameter.number()?,
+        "max_pending" => config.max_pending = parameter.number()?,
+        "max_value_len" => config.max_value_len = parameter.number()?,
+        "expiry" => config.expiry = parameter.flag()?,
+        "conditions" => config.conditions = parameter.flag()?,
+        "strong_reads" => config.strong_reads = parameter.flag()?,
+        _ => return Err(parameter.unknown(KNOWN)),
     }
     Ok(())
 }
@@ -235,54 +202,6 @@ fn parameter(config: &mut S3Config, name: &str, value: &str) -> Result<()> {
 const KNOWN: &str = "prefix, region, access_key_id, secret_access_key_file, secret_access_key_env, \
     session_token_file, session_token_env, credentials, ca, timeout, connect_timeout, max_connections, \
     max_pending, max_value_len, expiry, conditions, strong_reads";
-
-const DURATION: &str = "a number followed by `ms`, `s` or `m`, as `5s`";
-
-fn duration(text: &str) -> Option<Duration> {
-    let unit = text.find(|c: char| !c.is_ascii_digit())?;
-    let (number, unit) = text.split_at(unit);
-    let number = self::number(number)?;
-    match unit {
-        "ms" => Some(Duration::from_millis(number)),
-        "s" => Some(Duration::from_secs(number)),
-        "m" => number.checked_mul(60).map(Duration::from_secs),
-        _ => None,
-    }
-}
-
-/// Digits and nothing else: `parse` alone would take a plus sign.
-fn number<N: FromStr>(text: &str) -> Option<N> {
-    text.bytes()
-        .all(|byte| byte.is_ascii_digit())
-        .then(|| text.parse().ok())?
-}
-
-fn decode(what: &str, text: &str) -> Result<String> {
-    let is_escape = |(at, _): (usize, &str)| {
-        let digits = text.get(at + 1..at + 3);
-        digits.is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()))
-    };
-    if !text.match_indices('%').all(is_escape) {
-        return Err(invalid(format!(
-            "{what} of the URL has a `%` without two hexadecimal digits; a `%` itself is written %25"
-        )));
-    }
-    let decoded = percent_decode_str(text).decode_utf8();
-    decoded.map(Into::into).map_err(|_| {
-        invalid(format!(
-            "{what} of the URL is not UTF-8 when percent-decoded"
-        ))
-    })
-}
-
-/// A parameter's name, unless it may be a piece of something else that was not encoded.
-fn show(name: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_lowercase() || b"_-".contains(&byte);
-    match name.len() <= 30 && name.bytes().all(plain) {
-        true => format!("`{name}`"),
-        false => "with a strange name".to_owned(),
-    }
-}
 
 fn invalid(message: impl Into<Cow<'static, str>>) -> Error {
     Error::new(ErrorKind::InvalidConfig, message)

@@ -2,11 +2,9 @@
 
 use std::borrow::Cow;
 use std::path::PathBuf;
-use std::str::FromStr;
-use std::time::Duration;
 
+use kvstore_core::url::{Parameter, check, decode, parameters};
 use kvstore_core::{Error, ErrorKind, Result};
-use percent_encoding::percent_decode_str;
 use url::{Host, Url};
 
 use crate::config::{JWT, Login};
@@ -17,11 +15,7 @@ pub(crate) const SCHEMES: &[&str] = &["vault", "vault+http", "openbao", "openbao
 
 pub(crate) fn parse(text: &str) -> Result<VaultConfig> {
     // The parser below would drop some of these without a word.
-    if text.chars().any(|c| c.is_control() || c.is_whitespace()) {
-        return Err(invalid(
-            "the URL has a space or a control character; percent-encode it (%20)",
-        ));
-    }
+    check(text)?;
     let url = Url::parse(text).map_err(|source| {
         invalid(
             "the URL cannot be read; in secrets, `/`, `?`, `#`, `@` and `:` are percent-encoded",
@@ -54,20 +48,9 @@ pub(crate) fn parse(text: &str) -> Result<VaultConfig> {
     }
     let mut logins = Logins::default();
     logins.of_the_user(&url)?;
-    let mut seen = Vec::new();
-    let pairs = url.query().filter(|query| !query.is_empty());
-    for pair in pairs.into_iter().flat_map(|query| query.split('&')) {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        if seen.contains(&name) {
-            return Err(invalid(format!(
-                "the URL has the parameter {} twice",
-                show(name)
-            )));
-        }
-        seen.push(name);
-        let value = decode("a parameter", value)?;
-        if !logins.parameter(name, &value)? {
-            parameter(&mut config, name, &value)?;
+    for parameter in parameters(url.query().unwrap_or_default())? {
+        if !logins.set(&parameter)? {
+            set(&mut config, &parameter)?;
         }
     }
     config.login = logins.one()?;
@@ -101,7 +84,8 @@ impl Logins {
     }
 
     /// Takes a parameter, if it is for this.
-    fn parameter(&mut self, name: &str, value: &str) -> Result<bool> {
+    fn set(&mut self, parameter: &Parameter<'_>) -> Result<bool> {
+        let (name, value) = (parameter.name(), parameter.value());
         let known = [
             "token_file",
             "token_env",
@@ -176,44 +160,23 @@ fn host(url: &Url) -> Result<String> {
     }
 }
 
-fn parameter(config: &mut VaultConfig, name: &str, value: &str) -> Result<()> {
-    let wanted = |what: &str| invalid(format!("the URL's `{name}` is not {what}"));
-    let file = || match value.is_empty() {
-        true => Err(wanted("the path of a PEM file")),
-        false => Ok(Some(PathBuf::from(value))),
-    };
-    let duration = || duration(value).ok_or_else(|| wanted(DURATION));
-    let count = || number(value).ok_or_else(|| wanted("a number"));
-    match name {
-        "path" => config.path = value.to_owned(),
-        "namespace" => config.namespace = Some(value.to_owned()),
-        "auth_mount" => config.auth_mount = Some(value.to_owned()),
-        "ca" => config.ca = file()?,
-        "client_cert" => config.client_cert = file()?,
-        "client_key" => config.client_key = file()?,
-        "timeout" => config.timeout = duration()?,
-        "connect_timeout" => config.connect_timeout = duration()?,
-        "max_connections" => config.max_connections = count()?,
-        "max_pending" => config.max_pending = count()?,
-        "max_value_len" => {
-            config.max_value_len = number(value).ok_or_else(|| wanted("a number of bytes"))?
-        }
-        "max_versions" => {
-            config.max_versions = Some(number(value).ok_or_else(|| wanted("a number"))?)
-        }
-        "keep_counter" => {
-            config.keep_counter = match value {
-                "true" => true,
-                "false" => false,
-                _ => return Err(wanted("`true` or `false`")),
-            }
-        }
-        _ => {
-            let name = show(name);
-            return Err(invalid(format!(
-                "the URL has the parameter {name}, which is none of {KNOWN}"
-            )));
-        }
+fn set(config: &mut VaultConfig, parameter: &Parameter<'_>) -> Result<()> {
+    let text = || parameter.value().to_owned();
+    match parameter.name() {
+        "path" => config.path = text(),
+        "namespace" => config.namespace = Some(text()),
+        "auth_mount" => config.auth_mount = Some(text()),
+        "ca" => config.ca = Some(parameter.file()?),
+        "client_cert" => config.client_cert = Some(parameter.file()?),
+        "client_key" => config.client_key = Some(parameter.file()?),
+        "timeout" => config.timeout = parameter.duration()?,
+        "connect_timeout" => config.connect_timeout = parameter.duration()?,
+        "max_connections" => config.max_connections = parameter.number()?,
+        "max_pending" => config.max_pending = parameter.number()?,
+        "max_value_len" => config.max_value_len = parameter.number()?,
+        "max_versions" => config.max_versions = Some(parameter.number()?),
+        "keep_counter" => config.keep_counter = parameter.flag()?,
+        _ => return Err(parameter.unknown(KNOWN)),
     }
     Ok(())
 }
@@ -221,45 +184,6 @@ fn parameter(config: &mut VaultConfig, name: &str, value: &str) -> Result<()> {
 const KNOWN: &str = "path, namespace, token_file, token_env, role_id, secret_id_file, secret_id_env, \
     kubernetes_role, jwt_file, auth_mount, ca, client_cert, client_key, timeout, connect_timeout, \
     max_connections, max_pending, max_value_len, max_versions, keep_counter";
-
-const DURATION: &str = "a number followed by `ms`, `s` or `m`, as `5s`";
-
-fn duration(text: &str) -> Option<Duration> {
-    let unit = text.find(|c: char| !c.is_ascii_digit())?;
-    let (number, unit) = text.split_at(unit);
-    let number = self::number(number)?;
-    match unit {
-        "ms" => Some(Duration::from_millis(number)),
-        "s" => Some(Duration::from_secs(number)),
-        "m" => number.checked_mul(60).map(Duration::from_secs),
-        _ => None,
-    }
-}
-
-/// Digits and nothing else: `parse` alone would take a plus sign.
-fn number<N: FromStr>(text: &str) -> Option<N> {
-    text.bytes()
-        .all(|byte| byte.is_ascii_digit())
-        .then(|| text.parse().ok())?
-}
-
-fn decode(what: &str, text: &str) -> Result<String> {
-    let decoded = percent_decode_str(text).decode_utf8();
-    decoded.map(Into::into).map_err(|_| {
-        invalid(format!(
-            "{what} of the URL is not UTF-8 when percent-decoded"
-        ))
-    })
-}
-
-/// A parameter's name, unless it may be a piece of something else that was not encoded.
-fn show(name: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_lowercase() || b"_-".contains(&byte);
-    match name.len() <= 30 && name.bytes().all(plain) {
-        true => format!("`{name}`"),
-        false => "with a strange name".to_owned(),
-    }
-}
 
 fn invalid(message: impl Into<Cow<'static, str>>) -> Error {
     Error::new(ErrorKind::InvalidConfig, message)

@@ -22,6 +22,8 @@ pub(crate) fn command<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Com
         "NO_COLOR",
         "CLICOLOR",
         "CLICOLOR_FORCE",
+        // Where it is set, terminals of any kind are taken to have colours.
+        "CI",
         "TERM",
         "XDG_DATA_HOME",
     ] {

@@ -1,4 +1,4 @@
-//! A service moves from Vault to MongoDB in three restarts, while callers create, fetch, rotate, take and delete, and
+//! A service moves from Vault to MongoDB in two restarts, while callers create, fetch, rotate, take and delete, and
 //! `kvstore copy` brings the rest.
 //!
 //! The service is `secret-service`, in this process and over HTTP; of a restart nothing stays but the two servers.

@@ -1,5 +1,6 @@
 use super::*;
 use std::error::Error as _;
+use std::time::Duration;
 
 #[track_caller]
 fn parsed(url: &str) -> VaultConfig {

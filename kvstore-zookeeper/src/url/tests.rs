@@ -1,4 +1,5 @@
 use std::error::Error as _;
+use std::time::Duration;
 
 use proptest::prelude::*;
 
@@ -84,8 +85,8 @@ fn what_is_not_understood_is_named_and_not_shown() {
         ("zookeeper://hun%ter2:b@h", "user name of the URL has a `%`"),
         ("zookeeper://h/hunter2%2", "path of the URL has a `%`"),
         ("zookeeper://h?acl=%zzhunter2", "a parameter of the URL has"),
-        ("zookeeper://h?&", "which is none of acl"),
-        ("zookeeper://h?max_pending=1&", "which is none of acl"),
+        ("zookeeper://h?&", "without a name"),
+        ("zookeeper://h?max_pending=1&", "without a name"),
         ("zookeeper://h/a//hunter2", "the root is not a path"),
         ("zookeeper://h/a/", "the root is not a path"),
         ("zookeeper://h/..", "the root is not a path"),
