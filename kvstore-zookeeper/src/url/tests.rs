@@ -120,7 +120,7 @@ fn what_is_not_understood_is_named_and_not_shown() {
         ),
         (
             "zookeeper://h?max_value_len=hunter2",
-            "`max_value_len` is not a number of bytes",
+            "`max_value_len` is not a number",
         ),
         (
             "zookeeper://h?max_value_len=9999999999",
