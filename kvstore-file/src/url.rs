@@ -151,7 +151,7 @@ mod tests {
             ("file:/a?max_value_len=1073741825", "`max_value_len`"),
             ("file:/a?cache_size=secret%ff", "UTF-8"),
             ("file:/a?cache_size=1M", "`cache_size`"),
-            ("file:/a?&", "without a name"),
+            ("file:/a?=", "without a name"),
         ] {
             let error = parse(url).expect_err(url);
             assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{url}");

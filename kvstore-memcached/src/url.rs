@@ -245,7 +245,7 @@ mod tests {
             ("memcached://h?ca=secret", "`memcacheds://`"),
             ("memcacheds://h?ca=", "`ca`"),
             ("memcacheds://h?client_cert=secret", "go together"),
-            ("memcached://h?&", "without a name"),
+            ("memcached://h?=", "without a name"),
         ] {
             let error = parse(url).expect_err(url);
             assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{url}");

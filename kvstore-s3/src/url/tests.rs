@@ -135,7 +135,7 @@ fn what_is_not_understood_is_an_error_that_names_the_part_and_no_value() {
         ("s3://i:hidden%@h/bucket", "the password"),
         ("s3://hid%den:s@h/bucket", "the user name"),
         ("s3://i:s@h/bucket?prefix=hidden%zz", "a parameter"),
-        ("s3://i:s@h/bucket?&", "without a name"),
+        ("s3://i:s@h/bucket?=", "without a name"),
         ("s3://i:s@h/bucket?strong_reads=hidden", "`strong_reads`"),
         ("s3://i:s@h/hidd%20en", "bucket has characters"),
         ("s3://h/bucket", "credentials"),
