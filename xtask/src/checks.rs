@@ -50,7 +50,7 @@ pub(crate) fn run_all() -> Result<(), String> {
     report.step("Benchmarks, each row once", || {
         run(&mut test(&["--package", "kvstore-bench", "--benches"]))
     })?;
-    report.step("Tests with other features of serde_json", || {
+    report.step("Tests of values with other features of serde_json", || {
         // A program that switches them on does so for every crate in it.
         let features =
             "serde_json/arbitrary_precision,serde_json/preserve_order,serde_json/raw_value";
@@ -66,7 +66,11 @@ pub(crate) fn run_all() -> Result<(), String> {
             "kvstore-zookeeper",
         ];
         let packages = packages.iter().flat_map(|name| ["--package", name]);
-        run(test(&["--features", features]).args(packages))
+        let values = ["store", "conformance", "format"];
+        let values = values.iter().flat_map(|name| ["--test", name]);
+        run(test(&["--features", features, "--lib"])
+            .args(packages)
+            .args(values))
     })?;
     report.step("Each feature alone", || {
         for args in feature_sets(&workspace.members) {
