@@ -1,114 +1,87 @@
-//! The connection, by fred. What fred does not do, or does wrong, is put right here:
-//!
-//! - A command waits for a connection *before* it is given to fred. fred would queue it for as long as
-//!   the server is down, without bound; bounded, its queue kills the connection's task when it is full at
-//!   the moment the connection is lost.
-//! - fred sends a queued command later even when its caller has dropped the future. So a write goes on
-//!   until its deadline, after which fred does not send it any more.
-//! - A pipeline of fred's is sent later even after its deadline. So batches are single commands at once,
-//!   which fred writes together.
-//! - fred notices a connection that swallows everything only while nobody uses it, and is stuck with one
-//!   that takes no more bytes. So when a call runs out of time, a `PING` is sent after it, and when that is
-//!   not answered either, the connection's task is ended.
-//! - When fred's task has ended, for whatever reason, there is a new client of fred's: started again, the
-//!   old one miscounts its queue, and then waits for ever before it writes.
+//! Calls: each finds the server for its keys, has a deadline, and is counted.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Weak};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
-use fred::clients::Client as Fred;
-use fred::error::{Error as FredError, ErrorKind as FredKind};
-use fred::interfaces::{ClientLike as _, EventInterface as _};
-use fred::types::config::{Options, Server};
+use futures_util::future::{join, join_all};
 use kvstore_core::{Error, ErrorKind, Result};
 use tokio::runtime::Handle;
-use tokio::sync::broadcast::Receiver;
-use tokio::sync::broadcast::error::TryRecvError;
 use tokio::sync::{Semaphore, SemaphorePermit, TryAcquireError};
-use tokio::task::{AbortHandle, JoinHandle};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use crate::RedisConfig;
-use crate::callers::Callers;
+use crate::address::{Address, Servers};
+use crate::cluster::Cluster;
 use crate::command::{Command, Reply};
-use crate::error::{Failure, connecting};
-use crate::settings;
+use crate::error::{Failure, unknown};
+use crate::link::{Link, Opener, Role};
+use crate::node::{Node, Place};
+use crate::sentinel::Sentinel;
+use crate::shard::Shard;
+use crate::slots::{Use, slot};
 
-/// A connection that is made again whenever it is lost.
+/// How often a read is asked again whose connection was lost.
+const READS: u32 = 2;
+
+/// How long it is until a command is given again that was refused for the moment.
+const AGAIN: Duration = Duration::from_millis(50);
+
+/// All servers of a provider.
 pub(crate) struct Client {
-    current: RwLock<Current>,
-    errors: Mutex<LastError>,
+    servers: Topology,
     config: RedisConfig,
     permits: Semaphore,
-    probing: AtomicBool,
-    callers: Callers,
-    runtime: Handle,
-    supervisor: AbortHandle,
 }
 
-/// The client of fred's that is used now, and the end of its task.
-#[derive(Clone)]
-struct Current {
-    fred: Fred,
-    end: AbortHandle,
-}
-
-impl Current {
-    /// The client, if it is connected.
-    fn connected(&self) -> Option<Fred> {
-        // When its task was ended, fred still says that it is connected.
-        let connected = self.fred.is_connected() && !self.end.is_finished();
-        connected.then(|| self.fred.clone())
-    }
+pub(crate) enum Topology {
+    /// One server, or who the sentinels say it is.
+    One(Shard),
+    Cluster(Cluster),
+    #[cfg(feature = "rest")]
+    Rest(crate::rest::Rest),
 }
 
 impl Client {
     /// Connects, and fails when that fails.
     pub(crate) async fn connect(config: RedisConfig) -> Result<Arc<Self>> {
-        let fred = settings::client(&config, true)?;
-        let mut task = AbortOnDrop(fred.connect());
-        while !fred.is_connected() {
-            if task.0.is_finished() {
-                let ended = (&mut task.0)
-                    .await
-                    .unwrap_or_else(|error| Err(error.into()));
-                let error = ended.err().unwrap_or_else(FredError::new_canceled);
-                return Err(connecting(error, &config));
+        config.check()?;
+        let opener = Arc::new(Opener::new(&config)?);
+        let runtime = Handle::current();
+        let servers = match &config.servers {
+            Servers::Cluster(seeds) => {
+                let cluster = Cluster::new(seeds, &config, opener, &runtime);
+                cluster.connected().await?;
+                Topology::Cluster(cluster)
             }
-            let soon = Duration::from_millis(10);
-            drop(timeout(soon, fred.wait_for_connect()).await);
-        }
-        Ok(Self::new(config, fred, Handle::current(), task))
+            _ => {
+                let servers = Topology::new(&config, &opener, &runtime)?;
+                if let Topology::One(shard) = &servers {
+                    shard.primary.first_link().await?;
+                }
+                servers
+            }
+        };
+        Ok(Self::new(config, servers))
     }
 
     /// Begins to connect, and goes on until that succeeds.
     pub(crate) fn lazy(config: RedisConfig) -> Result<Arc<Self>> {
+        config.check()?;
         let runtime = Handle::try_current().map_err(|source| {
             let message =
                 "a lazy provider connects in the background: make it where a tokio runtime runs";
             Error::new(ErrorKind::InvalidConfig, message).with_source(source)
         })?;
-        let fred = settings::client(&config, false)?;
-        let task = AbortOnDrop(fred.connect());
-        Ok(Self::new(config, fred, runtime, task))
+        let opener = Arc::new(Opener::new(&config)?);
+        let servers = Topology::new(&config, &opener, &runtime)?;
+        Ok(Self::new(config, servers))
     }
 
-    fn new(config: RedisConfig, fred: Fred, runtime: Handle, task: AbortOnDrop) -> Arc<Self> {
-        Arc::new_cyclic(|client| Self {
-            errors: Mutex::new(LastError::of(&fred)),
-            current: RwLock::new(Current {
-                fred,
-                end: task.0.abort_handle(),
-            }),
+    fn new(config: RedisConfig, servers: Topology) -> Arc<Self> {
+        Arc::new(Self {
+            servers,
             permits: Semaphore::new(config.max_pending),
             config,
-            probing: AtomicBool::new(false),
-            callers: Callers::default(),
-            supervisor: runtime
-                .spawn(supervise(client.clone(), task))
-                .abort_handle(),
-            runtime,
         })
     }
 
@@ -116,16 +89,17 @@ impl Client {
         &self.config
     }
 
-    fn current(&self) -> RwLockReadGuard<'_, Current> {
-        self.current.read().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn servers(&self) -> &Topology {
+        &self.servers
     }
 
-    fn errors(&self) -> MutexGuard<'_, LastError> {
-        self.errors.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Whether one command may name several keys: in a cluster they are on several nodes.
+    pub(crate) fn takes_many_keys(&self) -> bool {
+        !matches!(self.servers, Topology::Cluster(_))
     }
 
     /// Begins a call: its deadline runs from here, over all of its commands.
-    pub(crate) fn call(self: &Arc<Self>) -> Result<Call<'_>> {
+    pub(crate) fn call(&self) -> Result<Call<'_>> {
         match self.permits.try_acquire() {
             Ok(permit) => Ok(Call {
                 client: self,
@@ -143,208 +117,439 @@ impl Client {
         }
     }
 
-    /// Refuses further calls, lets those under way end, and closes the connection.
+    /// Refuses new calls, waits for those under way until their deadlines, and ends the connections.
     pub(crate) async fn close(&self) {
         self.permits.close();
-        // A little longer than the last call, so that it ends by itself.
         let deadline = Instant::now() + self.config.timeout + Duration::from_millis(100);
         while self.permits.available_permits() < self.config.max_pending
             && Instant::now() < deadline
         {
             sleep(Duration::from_millis(5)).await;
         }
-        self.supervisor.abort();
-    }
-
-    /// Waits until there is a connection. No command has been sent so far.
-    async fn connected(&self, deadline: Instant) -> Result<Fred> {
-        loop {
-            let Current { fred, end } = self.current().clone();
-            if let Some(connected) = self.current().connected() {
-                return Ok(connected);
-            }
-            if self.supervisor.is_finished() {
-                let message = "the tokio runtime on which the provider was made has ended";
-                return Err(Error::new(ErrorKind::Unavailable, message));
-            }
-            let left = deadline.saturating_duration_since(Instant::now());
-            let last = self.errors().read();
-            match last.map(|error| connecting(error, &self.config)) {
-                // Waiting does not help against a wrong password.
-                Some(error) if left.is_zero() || !error.is_retryable() => return Err(error),
-                None if left.is_zero() => {
-                    let (address, span) = (&self.config.address, self.config.timeout);
-                    let message = format!("no connection to {address} within {span:?}");
-                    return Err(Error::new(ErrorKind::Unavailable, message));
-                }
-                // There will be another client soon, and this one says that it is connected.
-                _ if end.is_finished() => sleep(Duration::from_millis(10)).await,
-                // fred may connect just before it is asked to tell, and then does not: look again soon.
-                _ => {
-                    let soon = left.min(Duration::from_millis(200));
-                    drop(timeout(soon, fred.wait_for_connect()).await);
-                }
-            }
+        match &self.servers {
+            Topology::One(shard) => shard.nodes().for_each(|node| node.close()),
+            Topology::Cluster(cluster) => cluster.close(),
+            #[cfg(feature = "rest")]
+            Topology::Rest(_) => {}
         }
-    }
-
-    /// Ends the connection if it does not answer any more.
-    fn probe(self: &Arc<Self>) {
-        if self.probing.swap(true, Ordering::AcqRel) {
-            return;
-        }
-        let (client, Current { fred, end }) = (Arc::clone(self), self.current().clone());
-        self.runtime.spawn(async move {
-            let options = Options {
-                timeout: Some(client.config.timeout),
-                max_attempts: Some(1),
-                ..Options::default()
-            };
-            let answer: Result<(), FredError> = fred.with_options(&options).ping(None).await;
-            let silent = answer.is_err_and(|error| *error.kind() == FredKind::Timeout);
-            // While it is not connected, it is busy connecting.
-            if silent && fred.is_connected() {
-                end.abort();
-            }
-            client.probing.store(false, Ordering::Release);
-        });
     }
 }
 
-impl Drop for Client {
-    fn drop(&mut self) {
-        self.supervisor.abort();
+impl Topology {
+    fn new(config: &RedisConfig, opener: &Arc<Opener>, runtime: &Handle) -> Result<Self> {
+        let node = |place| Node::new(place, config.timeout, runtime);
+        let (place, replica): (Box<dyn Fn() -> Place>, _) = match &config.servers {
+            Servers::Cluster(seeds) => {
+                let opener = Arc::clone(opener);
+                return Ok(Self::Cluster(Cluster::new(seeds, config, opener, runtime)));
+            }
+            #[cfg(feature = "rest")]
+            Servers::Rest(..) => return Ok(Self::Rest(crate::rest::Rest::new(config)?)),
+            Servers::One(address) => {
+                let at = || Place::At {
+                    address: address.clone(),
+                    role: Role::Any,
+                    opener: Arc::clone(opener),
+                };
+                (Box::new(at), None)
+            }
+            Servers::Sentinel { sentinels, name } => {
+                let sentinels = sentinels.iter();
+                let sentinel = Arc::new(Sentinel {
+                    sentinels: sentinels
+                        .map(|(host, port)| Address::Tcp(host.clone(), *port))
+                        .collect(),
+                    name: name.clone(),
+                    opener: Arc::clone(opener),
+                    asking: opener.for_sentinels(config),
+                });
+                let replica = config
+                    .read_from_replicas
+                    .then(|| Place::Replica(Arc::clone(&sentinel)));
+                (
+                    Box::new(move || Place::Primary(Arc::clone(&sentinel))),
+                    replica,
+                )
+            }
+        };
+        let primary = node(place());
+        Ok(Self::One(Shard {
+            writes: match config.wait_replicas {
+                0 => Arc::clone(&primary),
+                _ => node(place()),
+            },
+            primary,
+            replicas: replica.map(node).into_iter().collect(),
+        }))
+    }
+
+    /// Who is asked.
+    fn node(&self, command: &Command, replicas: bool) -> Option<Arc<Node>> {
+        match self {
+            Self::One(shard) => Some(Arc::clone(shard.node(command, replicas))),
+            Self::Cluster(cluster) => cluster.node(
+                slot(command.routing_key().unwrap_or_default()),
+                command,
+                replicas,
+            ),
+            #[cfg(feature = "rest")]
+            Self::Rest(_) => None,
+        }
     }
 }
 
 /// One call of the provider, which may give several commands.
 pub(crate) struct Call<'a> {
-    client: &'a Arc<Client>,
+    client: &'a Client,
     _permit: SemaphorePermit<'a>,
-    deadline: Instant,
+    pub(crate) deadline: Instant,
+}
+
+/// A command on its way to an answer.
+struct Item<'a> {
+    command: &'a Command,
+    answer: Option<Result<Reply, Failure>>,
+    /// Whom to ask instead, this once, while the slot moves.
+    asking: Option<Arc<Node>>,
+    replicas: bool,
+    /// How often its connection was lost, and how often it was sent elsewhere.
+    cuts: u32,
+    moves: u32,
+}
+
+impl<'a> Item<'a> {
+    fn new(command: &'a Command) -> Self {
+        Self {
+            command,
+            answer: None,
+            asking: None,
+            replicas: true,
+            cuts: 0,
+            moves: 0,
+        }
+    }
+}
+
+/// When a command that has no answer is given again.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Again {
+    AtOnce,
+    Soon,
 }
 
 impl Call<'_> {
     /// Gives a command, and waits for its answer until the call's deadline.
     pub(crate) async fn send(&self, command: Command) -> Result<Reply, Failure> {
-        let client = self.client;
-        let connected = client.current().connected();
-        let fred = match connected {
-            Some(fred) => fred,
-            None => client
-                .connected(self.deadline)
-                .await
-                .map_err(Failure::Lost)?,
-        };
-        // Never zero, which would be no deadline.
-        let left = self
-            .deadline
-            .saturating_duration_since(Instant::now())
-            .max(Duration::from_millis(1));
-        let writes = command.writes();
-        // What reads may be sent again on the next connection.
-        let options = Options {
-            timeout: Some(left),
-            max_attempts: Some(if writes { 1 } else { 3 }),
-            ..Options::default()
-        };
-        let fred = fred.with_options(&options);
-        let answer = client.callers.call(command, fred, &client.runtime).await;
-        answer.map(Reply::from).map_err(|error| {
-            if *error.kind() == FredKind::Timeout {
-                client.probe();
+        let answer = self.give(&command).await;
+        match command.by_text() {
+            Some(text) if is_unknown_script(&answer) => self.give(&text).await,
+            _ => answer,
+        }
+    }
+
+    /// Gives several, on one key each: those for one server are written together.
+    pub(crate) async fn send_all(&self, commands: Vec<Command>) -> Vec<Result<Reply, Failure>> {
+        let mut answers = self.give_all(&commands).await;
+        let (places, texts): (Vec<usize>, Vec<Command>) = answers
+            .iter()
+            .zip(&commands)
+            .enumerate()
+            .filter(|(_, (answer, _))| is_unknown_script(answer))
+            .filter_map(|(place, (_, command))| Some((place, command.by_text()?)))
+            .unzip();
+        if !texts.is_empty() {
+            for (place, answer) in places.into_iter().zip(self.give_all(&texts).await) {
+                answers[place] = answer;
             }
-            Failure::new(error, writes, client.config.timeout)
-        })
+        }
+        answers
     }
-}
 
-/// fred's task, ended when nobody watches it any more.
-struct AbortOnDrop(JoinHandle<Result<(), FredError>>);
-
-impl Drop for AbortOnDrop {
-    fn drop(&mut self) {
-        self.0.abort();
+    /// Gives a command that is on no key to one server.
+    pub(crate) async fn ask(&self, node: &Arc<Node>, command: &Command) -> Result<Reply, Failure> {
+        let link = node.link_by(self.deadline).await.map_err(Failure::Lost)?;
+        node.ask(&link, command, self.deadline).await
     }
-}
 
-/// Replaces fred's client whenever its task has ended; ends the task when it is aborted itself.
-async fn supervise(client: Weak<Client>, mut task: AbortOnDrop) {
-    loop {
-        // Its error was told to `LastError`.
-        let _ = (&mut task.0).await;
-        sleep(Duration::from_millis(100)).await;
-        let Some(client) = client.upgrade() else {
+    async fn give(&self, command: &Command) -> Result<Reply, Failure> {
+        let servers = &self.client.servers;
+        #[cfg(feature = "rest")]
+        if let Topology::Rest(rest) = servers {
+            return rest.send(command, self.deadline).await;
+        }
+        let mut item = Item::new(command);
+        // The usual way, with nothing in it that is not needed.
+        if (!command.is_write() || self.client.config.wait_replicas == 0)
+            && let Some(node) = servers.node(command, true)
+            && let Some(link) = node.link()
+        {
+            let answer = node.ask(&link, command, self.deadline).await;
+            self.judge(&mut item, answer, &node, &link);
+            if let Some(answer) = item.answer {
+                return answer;
+            }
+        }
+        let mut items = [item];
+        self.finish(&mut items).await;
+        let [item] = items;
+        item.answer.unwrap_or_else(|| Err(nobody()))
+    }
+
+    async fn give_all(&self, commands: &[Command]) -> Vec<Result<Reply, Failure>> {
+        #[cfg(feature = "rest")]
+        if let Topology::Rest(rest) = &self.client.servers {
+            return rest.send_all(commands, self.deadline).await;
+        }
+        let mut items: Vec<_> = commands.iter().map(Item::new).collect();
+        self.finish(&mut items).await;
+        let answers = items.into_iter();
+        answers
+            .map(|item| item.answer.unwrap_or_else(|| Err(nobody())))
+            .collect()
+    }
+
+    /// Gives commands to the servers for their keys, again and again, until each has an answer.
+    async fn finish(&self, items: &mut [Item<'_>]) {
+        loop {
+            let mut groups: Vec<(Arc<Node>, Vec<&mut Item<'_>>)> = Vec::new();
+            let mut homeless = Vec::new();
+            for item in items.iter_mut().filter(|item| item.answer.is_none()) {
+                let node = item.asking.clone();
+                match node.or_else(|| self.client.servers.node(item.command, item.replicas)) {
+                    None => homeless.push(item),
+                    Some(node) => match groups
+                        .iter_mut()
+                        .find(|(other, _)| Arc::ptr_eq(other, &node))
+                    {
+                        Some((_, group)) => group.push(item),
+                        None => groups.push((node, vec![item])),
+                    },
+                }
+            }
+            if groups.is_empty() && homeless.is_empty() {
+                return;
+            }
+            let groups = groups
+                .into_iter()
+                .map(|(node, group)| self.visit(node, group));
+            let (again, ()) = join(join_all(groups), self.wait_for_home(homeless)).await;
+            if again.into_iter().flatten().max() == Some(Again::Soon) {
+                sleep_until(self.deadline.min(Instant::now() + AGAIN)).await;
+            }
+        }
+    }
+
+    /// Waits for a map that has somebody for keys whose slot nobody serves.
+    async fn wait_for_home(&self, items: Vec<&mut Item<'_>>) {
+        let Topology::Cluster(cluster) = &self.client.servers else {
             return;
         };
-        // It fails when a certificate's file cannot be read any more; then what there is stays.
-        let fred = settings::client(&client.config, false)
-            .unwrap_or_else(|_| client.current().fred.clone());
-        *client.errors() = LastError::of(&fred);
-        task = AbortOnDrop(fred.connect());
-        let end = task.0.abort_handle();
-        let current = client.current.write();
-        *current.unwrap_or_else(PoisonError::into_inner) = Current { fred, end };
-    }
-}
-
-/// The last thing that was wrong with the connection.
-struct LastError {
-    told: Receiver<(FredError, Option<Server>)>,
-    last: Option<FredError>,
-}
-
-impl LastError {
-    fn of(fred: &Fred) -> Self {
-        Self {
-            told: fred.error_rx(),
-            last: None,
+        if items.is_empty() {
+            return;
+        }
+        let error = match timeout_at(self.deadline, cluster.changed()).await {
+            Ok(None) => return,
+            // Waiting does not help against a wrong password.
+            Ok(Some(error)) if error.is_retryable() => return,
+            Ok(Some(error)) => error,
+            Err(_) => {
+                let message = "the cluster has nobody who serves the key";
+                let error = cluster.error();
+                error.unwrap_or_else(|| Error::new(ErrorKind::Unavailable, message))
+            }
+        };
+        for item in items {
+            item.answer = Some(Err(Failure::Lost(error.clone())));
         }
     }
 
-    fn read(&mut self) -> Option<FredError> {
-        loop {
-            match self.told.try_recv() {
-                Ok((error, _)) => self.last = Some(error),
-                Err(TryRecvError::Lagged(_)) => {}
-                Err(TryRecvError::Empty | TryRecvError::Closed) => return self.last.clone(),
+    /// Gives a server its commands. Those that have no answer then are to be given again.
+    async fn visit(&self, node: Arc<Node>, mut items: Vec<&mut Item<'_>>) -> Option<Again> {
+        let link = match self.link(&node).await {
+            Ok(Some(link)) => link,
+            // There may be another server by now.
+            Ok(None) => return Some(Again::AtOnce),
+            Err(error) => {
+                for item in items {
+                    item.answer = Some(Err(Failure::Lost(error.clone())));
+                }
+                return None;
+            }
+        };
+        let (asking, wait) = (Command::other("ASKING"), self.wait());
+        let waits = wait
+            .as_ref()
+            .filter(|_| items.iter().any(|item| item.command.is_write()));
+        let mut commands = Vec::with_capacity(items.len() + 1);
+        for item in &items {
+            commands.extend(item.asking.is_some().then_some(&asking));
+            commands.push(item.command);
+        }
+        commands.extend(waits);
+        let mut answers = node.ask_all(&link, &commands, self.deadline).await;
+        let confirmed = waits.and_then(|_| answers.pop());
+        let mut again = None;
+        let mut answers = answers.into_iter();
+        for item in &mut items {
+            if item.asking.take().is_some() {
+                answers.next();
+            }
+            let answer = answers.next().unwrap_or_else(|| Err(nobody()));
+            let next = self.judge(item, answer, &node, &link);
+            again = again.max(next);
+            if let Some(confirmed) = &confirmed
+                && item.command.is_write()
+                && matches!(item.answer, Some(Ok(_)))
+                && let Err(error) = self.confirmed(confirmed)
+            {
+                item.answer = Some(Err(Failure::Lost(error)));
             }
         }
+        again
+    }
+
+    /// The connection to a server, or in a cluster `None` when its nodes were asked anew meanwhile.
+    async fn link(&self, node: &Arc<Node>) -> Result<Option<Link>> {
+        if let Some(link) = node.link() {
+            return Ok(Some(link));
+        }
+        match &self.client.servers {
+            Topology::Cluster(cluster) => tokio::select! {
+                link = node.link_by(self.deadline) => link.map(Some),
+                _ = cluster.changed() => Ok(None),
+            },
+            _ => node.link_by(self.deadline).await.map(Some),
+        }
+    }
+
+    /// Takes an answer, unless it says that the command was not carried out, and is to be given again.
+    fn judge(
+        &self,
+        item: &mut Item<'_>,
+        answer: Result<Reply, Failure>,
+        node: &Arc<Node>,
+        link: &Link,
+    ) -> Option<Again> {
+        let failure = match answer {
+            Ok(reply) => {
+                item.answer = Some(Ok(reply));
+                return None;
+            }
+            Err(failure) => failure,
+        };
+        let again = self.again(item, &failure, node, link);
+        let again = again.filter(|_| Instant::now() < self.deadline);
+        if again.is_none() {
+            let in_cluster = matches!(self.client.servers, Topology::Cluster(_));
+            item.answer = Some(Err(match failure.code() {
+                "MOVED" | "ASK" if in_cluster => {
+                    let message = "the cluster's nodes do not agree on who serves the key";
+                    let error = Error::new(ErrorKind::Unavailable, message);
+                    Failure::Lost(error.with_source(Error::from(failure)))
+                }
+                _ => failure,
+            }));
+        }
+        again
+    }
+
+    fn again(
+        &self,
+        item: &mut Item<'_>,
+        failure: &Failure,
+        node: &Arc<Node>,
+        link: &Link,
+    ) -> Option<Again> {
+        let Failure::Refused(refusal) = failure else {
+            let is_cut = matches!(failure, Failure::Cut(_));
+            let may = is_cut && !item.command.is_write() && item.cuts < READS;
+            item.cuts += 1;
+            item.replicas = false;
+            return may.then_some(Again::AtOnce);
+        };
+        if matches!(
+            node.place(),
+            Place::Replica(_)
+                | Place::At {
+                    role: Role::Replica,
+                    ..
+                }
+        ) {
+            // Whatever is wrong with a replica, the primary knows.
+            item.replicas = false;
+            return Some(Again::AtOnce);
+        }
+        match (&self.client.servers, failure.code()) {
+            (Topology::Cluster(cluster), code @ ("MOVED" | "ASK")) => {
+                let (slot, address) = refusal.redirection()?;
+                let address = node.address()?.said_by(address)?;
+                match code {
+                    "MOVED" => cluster.moved(slot, &address),
+                    _ => item.asking = Some(cluster.node_at(&address, self.usage(item.command))),
+                }
+                // Nodes that do not agree yet are not asked as fast as they can answer.
+                item.moves += 1;
+                Some(if item.moves > 2 {
+                    Again::Soon
+                } else {
+                    Again::AtOnce
+                })
+            }
+            (Topology::Cluster(cluster), "CLUSTERDOWN" | "TRYAGAIN" | "LOADING" | "READONLY") => {
+                cluster.look_again();
+                Some(Again::Soon)
+            }
+            (Topology::One(_), "READONLY") if matches!(node.place(), Place::Primary(_)) => {
+                // It was the primary; the sentinels know who is.
+                link.leave();
+                Some(Again::Soon)
+            }
+            _ => None,
+        }
+    }
+
+    fn usage(&self, command: &Command) -> Use {
+        match command.is_write() && self.client.config.wait_replicas > 0 {
+            true => Use::Writes,
+            false => Use::Primary,
+        }
+    }
+
+    /// What waits for replicas, if that is wanted, for a little less than there is time.
+    fn wait(&self) -> Option<Command> {
+        let replicas = self.client.config.wait_replicas;
+        if replicas == 0 {
+            return None;
+        }
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        let left = left - (left / 4).min(Duration::from_millis(100));
+        let wait = Command::other("WAIT").word(replicas.to_string());
+        // Zero would be for ever.
+        Some(wait.word(left.as_millis().max(1).to_string()))
+    }
+
+    /// Whether as many replicas have received a write as are wanted.
+    fn confirmed(&self, answer: &Result<Reply, Failure>) -> Result<()> {
+        let wanted = self.client.config.wait_replicas;
+        match answer {
+            Ok(Reply::Int(replicas)) if *replicas >= i64::from(wanted) => Ok(()),
+            Ok(Reply::Int(replicas)) => {
+                let message = format!(
+                    "the primary has written it, and {replicas} of {wanted} replicas have received it in time"
+                );
+                Err(Error::new(ErrorKind::Unavailable, message).with_outcome_unknown())
+            }
+            Ok(_) => Err(unknown(crate::error::not_understood(), true)),
+            Err(failure) => Err(unknown(failure.clone().into(), true)),
+        }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use kvstore_core::Bytes;
-    use kvstore_testsuite::servers::RedisServer;
+fn is_unknown_script(answer: &Result<Reply, Failure>) -> bool {
+    matches!(answer, Err(failure) if failure.code() == "NOSCRIPT")
+}
 
-    async fn get(client: &Arc<Client>) -> Result<Reply> {
-        let get = Command::Get(Bytes::from_static(b"key"));
-        Ok(client.call()?.send(get).await?)
-    }
-
-    async fn end(client: &Client) {
-        let end = client.current().end.clone();
-        end.abort();
-        while !end.is_finished() {
-            sleep(Duration::from_millis(1)).await;
-        }
-    }
-
-    #[tokio::test]
-    async fn when_freds_task_has_ended_there_is_another() {
-        let server = RedisServer::start();
-        let config: RedisConfig = server.url().parse().unwrap();
-        let client = Client::connect(config).await.unwrap();
-        for _ in 0..3 {
-            assert!(matches!(get(&client).await, Ok(Reply::Nil)));
-            end(&client).await;
-        }
-        assert!(matches!(get(&client).await, Ok(Reply::Nil)));
-        server.command(&["CONFIG", "SET", "requirepass", "secret"]);
-        end(&client).await;
-        let error = get(&client).await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Unauthenticated, "{error:?}");
-    }
+/// What does not happen: each command gets an answer.
+fn nobody() -> Failure {
+    Failure::Lost(crate::error::not_understood())
 }

@@ -5,9 +5,11 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use kvstore_core::{Error, ErrorKind, Result};
+use kvstore_core::{Error, Result};
 
-/// Where a Redis or Valkey server is, and how to use it.
+use crate::address::{Address, Servers};
+
+/// Where a Redis or Valkey server is, or several that are one, and how to use it.
 ///
 /// Made from a URL (the [crate's page](crate) has the table) or step by step. `Debug` prints no password.
 ///
@@ -27,13 +29,21 @@ use kvstore_core::{Error, ErrorKind, Result};
 ///     .timeout(Duration::from_secs(2));
 /// assert_eq!(from_url, by_hand);
 /// assert!(!format!("{by_hand:?}").contains("secret"));
+///
+/// let from_url: RedisConfig = "redis-cluster://one.example,two.example:7000".parse()?;
+/// let by_hand = RedisConfig::cluster([("one.example", 6379), ("two.example", 7000)]);
+/// assert_eq!(from_url, by_hand);
 /// # Ok(()) }
 /// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct RedisConfig {
-    pub(crate) address: Address,
+    pub(crate) servers: Servers,
+    /// Whether a port was set where there is no single host that could have it.
+    pub(crate) stray_port: bool,
     pub(crate) username: Option<String>,
     pub(crate) password: Option<String>,
+    pub(crate) sentinel_username: Option<String>,
+    pub(crate) sentinel_password: Option<String>,
     pub(crate) database: u8,
     pub(crate) tls: bool,
     pub(crate) ca: Option<PathBuf>,
@@ -43,42 +53,56 @@ pub struct RedisConfig {
     pub(crate) timeout: Duration,
     pub(crate) connect_timeout: Duration,
     pub(crate) max_pending: usize,
-    pub(crate) max_value_len: usize,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Address {
-    /// The host as a person writes it, an IPv6 address without brackets.
-    Tcp(String, u16),
-    Unix(PathBuf),
-}
-
-impl fmt::Display for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Tcp(host, port) if host.contains(':') => write!(f, "[{host}]:{port}"),
-            Self::Tcp(host, port) => write!(f, "{host}:{port}"),
-            Self::Unix(path) => write!(f, "{}", path.display()),
-        }
-    }
+    pub(crate) max_value_len: Option<usize>,
+    pub(crate) read_from_replicas: bool,
+    pub(crate) wait_replicas: u32,
+    pub(crate) upstash: bool,
 }
 
 impl RedisConfig {
     /// A server at this host (a name or an IP address), port 6379, without TLS.
+    ///
+    /// A host that ends with `.upstash.io` is Upstash, which takes TLS only: see [`upstash`](Self::upstash).
     pub fn new(host: impl Into<String>) -> Self {
-        Self::at(Address::Tcp(host.into(), 6379))
+        Self::at(Servers::One(Address::Tcp(host.into(), PORT)))
     }
 
     /// A server at this Unix socket.
     pub fn unix(path: impl Into<PathBuf>) -> Self {
-        Self::at(Address::Unix(path.into()))
+        Self::at(Servers::One(Address::Unix(path.into())))
     }
 
-    pub(crate) fn at(address: Address) -> Self {
+    /// A cluster, some of whose nodes are at these hosts and ports: they name the others.
+    pub fn cluster(nodes: impl IntoIterator<Item = (impl Into<String>, u16)>) -> Self {
+        Self::at(Servers::Cluster(hosts(nodes)))
+    }
+
+    /// The primary that goes by this name among the sentinels at these hosts and ports, also after it
+    /// has become another.
+    pub fn sentinel(
+        name: impl Into<String>,
+        sentinels: impl IntoIterator<Item = (impl Into<String>, u16)>,
+    ) -> Self {
+        Self::at(Servers::Sentinel {
+            sentinels: hosts(sentinels),
+            name: name.into(),
+        })
+    }
+
+    /// Upstash by its REST API at this host, port 443, with TLS; the token is the [`password`](Self::password).
+    #[cfg(feature = "rest")]
+    pub fn rest(host: impl Into<String>) -> Self {
+        Self::at(Servers::Rest(host.into(), 443)).tls()
+    }
+
+    pub(crate) fn at(servers: Servers) -> Self {
         Self {
-            address,
+            servers,
+            stray_port: false,
             username: None,
             password: None,
+            sentinel_username: None,
+            sentinel_password: None,
             database: 0,
             tls: false,
             ca: None,
@@ -88,15 +112,22 @@ impl RedisConfig {
             timeout: Duration::from_secs(5),
             connect_timeout: Duration::from_secs(3),
             max_pending: 10_000,
-            max_value_len: 512 * 1024 * 1024,
+            max_value_len: None,
+            read_from_replicas: false,
+            wait_replicas: 0,
+            upstash: false,
         }
     }
 
-    /// Sets the port. A Unix socket has none; there it does nothing.
+    /// Sets the port of the one host. There is none at a Unix socket, nor where hosts came with their ports: there
+    /// it is [`ErrorKind::InvalidConfig`](kvstore_core::ErrorKind::InvalidConfig) when the configuration is used.
     #[must_use]
     pub fn port(mut self, port: u16) -> Self {
-        if let Address::Tcp(_, current) = &mut self.address {
-            *current = port;
+        match &mut self.servers {
+            Servers::One(Address::Tcp(_, current)) => *current = port,
+            #[cfg(feature = "rest")]
+            Servers::Rest(_, current) => *current = port,
+            _ => self.stray_port = true,
         }
         self
     }
@@ -115,15 +146,29 @@ impl RedisConfig {
         self
     }
 
-    /// Sets the number of the database, 0 if not set.
+    /// Sets the ACL user for the sentinels. Goes with a password for them.
+    #[must_use]
+    pub fn sentinel_username(mut self, username: impl Into<String>) -> Self {
+        self.sentinel_username = Some(username.into());
+        self
+    }
+
+    /// Sets the password for the sentinels, which is not that of the server; none if not set.
+    #[must_use]
+    pub fn sentinel_password(mut self, password: impl Into<String>) -> Self {
+        self.sentinel_password = Some(password.into());
+        self
+    }
+
+    /// Sets the number of the database, 0 if not set. A cluster and Upstash have no other.
     #[must_use]
     pub fn database(mut self, database: u8) -> Self {
         self.database = database;
         self
     }
 
-    /// Speaks TLS. The server's certificate is checked against the system's authorities, unless
-    /// [`ca`](Self::ca) names others.
+    /// Speaks TLS, with sentinels too. The server's certificate is checked against the system's authorities,
+    /// unless [`ca`](Self::ca) names others.
     #[must_use]
     pub fn tls(mut self) -> Self {
         self.tls = true;
@@ -146,6 +191,9 @@ impl RedisConfig {
     }
 
     /// Puts this before every key on the server, as `app:`. No key without it is read, written or listed.
+    ///
+    /// In a cluster, a prefix such as `{app}` puts all keys on one node: Redis takes what stands between the
+    /// first braces for the whole key.
     #[must_use]
     pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
         self.prefix = prefix.into();
@@ -169,54 +217,56 @@ impl RedisConfig {
     }
 
     /// Sets how many calls may be under way at once, 10,000 if not set. More are refused as
-    /// [`ErrorKind::Busy`]. A batch is one call.
+    /// [`ErrorKind::Busy`](kvstore_core::ErrorKind::Busy). A batch is one call.
     #[must_use]
     pub fn max_pending(mut self, calls: usize) -> Self {
         self.max_pending = calls;
         self
     }
 
-    /// Sets how many bytes a value may have, 512 MiB if not set, which is the server's own limit
-    /// (`proto-max-bulk-len`). Where that is lower, say so here: the server closes the connection on a
-    /// longer one, with everything that is under way on it.
+    /// Sets how many bytes a value may have. If not set, it is the server's own limit: 512 MiB
+    /// (`proto-max-bulk-len`), or for Upstash a little less than 10 MB, which a request may have. Where the server's
+    /// is another, say so here: it closes the connection on a longer one, with everything that is under way on it.
     #[must_use]
     pub fn max_value_len(mut self, bytes: usize) -> Self {
-        self.max_value_len = bytes;
+        self.max_value_len = Some(bytes);
         self
     }
 
-    /// Finds what cannot be, or would not be used.
-    pub(crate) fn check(&self) -> Result<()> {
-        let span = Duration::from_millis(1)..=Duration::from_secs(24 * 60 * 60);
-        let problem = if matches!(&self.address, Address::Tcp(host, _) if host.is_empty()) {
-            "there is no host"
-        } else if matches!(self.address, Address::Unix(_)) && self.tls {
-            "a Unix socket speaks no TLS"
-        } else if !cfg!(unix) && matches!(self.address, Address::Unix(_)) {
-            "this system has no Unix sockets"
-        } else if self.username.is_some() && self.password.is_none() {
-            "there is a user name without a password"
-        } else if !self.tls
-            && (self.ca.is_some() || self.client_cert.is_some() || self.client_key.is_some())
-        {
-            "`ca`, `client_cert` and `client_key` are for TLS, which is not switched on: use `rediss://`"
-        } else if self.client_cert.is_some() != self.client_key.is_some() {
-            "`client_cert` and `client_key` go together, and one is missing"
-        } else if !span.contains(&self.timeout) {
-            "`timeout` is from 1 ms to 24 h"
-        } else if !span.contains(&self.connect_timeout) {
-            "`connect_timeout` is from 1 ms to 24 h"
-        } else if self.max_pending == 0 || self.max_pending > MAX_PENDING {
-            "`max_pending` is from 1 to 1,000,000"
-        } else {
-            return Ok(());
-        };
-        Err(Error::new(ErrorKind::InvalidConfig, problem))
+    /// Lets `get`, `get_many` and `has` ask replicas, of a cluster or behind sentinels, and the primary where no
+    /// replica answers. What a replica has not received yet is missing there: `strong_reads` is not claimed.
+    #[must_use]
+    pub fn read_from_replicas(mut self) -> Self {
+        self.read_from_replicas = true;
+        self
+    }
+
+    /// Waits after each write until this many replicas have received it (`WAIT`); 0 if not set. Where they have
+    /// not before the deadline, the write is an error whose outcome is unknown: the primary has it.
+    ///
+    /// Writes then have a connection of their own, since one that waits holds up what comes after it.
+    #[must_use]
+    pub fn wait_replicas(mut self, replicas: u32) -> Self {
+        self.wait_replicas = replicas;
+        self
+    }
+
+    /// Says that the server is Upstash, at a host that does not say so itself: reads are not claimed to be
+    /// strong, database 0 is the only one, and a value may have what a request may have.
+    #[must_use]
+    pub fn upstash(mut self) -> Self {
+        self.upstash = true;
+        self
     }
 }
 
-/// Some bound is needed: a semaphore panics far above it.
-const MAX_PENDING: usize = 1_000_000;
+/// The usual port.
+pub(crate) const PORT: u16 = 6379;
+
+fn hosts(hosts: impl IntoIterator<Item = (impl Into<String>, u16)>) -> Vec<(String, u16)> {
+    let hosts = hosts.into_iter();
+    hosts.map(|(host, port)| (host.into(), port)).collect()
+}
 
 impl FromStr for RedisConfig {
     type Err = Error;
@@ -228,10 +278,13 @@ impl FromStr for RedisConfig {
 
 impl fmt::Debug for RedisConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let hidden = |secret: &Option<String>| secret.as_ref().map(|_| "…");
         f.debug_struct("RedisConfig")
-            .field("address", &format_args!("{}", self.address))
+            .field("servers", &format_args!("{}", self.servers))
             .field("username", &self.username)
-            .field("password", &self.password.as_ref().map(|_| "…"))
+            .field("password", &hidden(&self.password))
+            .field("sentinel_username", &self.sentinel_username)
+            .field("sentinel_password", &hidden(&self.sentinel_password))
             .field("database", &self.database)
             .field("tls", &self.tls)
             .field("ca", &self.ca)
@@ -241,7 +294,10 @@ impl fmt::Debug for RedisConfig {
             .field("timeout", &self.timeout)
             .field("connect_timeout", &self.connect_timeout)
             .field("max_pending", &self.max_pending)
-            .field("max_value_len", &self.max_value_len)
+            .field("max_value_len", &self.value_limit())
+            .field("read_from_replicas", &self.read_from_replicas)
+            .field("wait_replicas", &self.wait_replicas)
+            .field("upstash", &self.is_upstash())
             .finish()
     }
 }
@@ -251,7 +307,8 @@ pub trait IntoConfig {
     /// Makes the configuration.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidConfig`] when it is a URL that is not understood in every part.
+    /// [`ErrorKind::InvalidConfig`](kvstore_core::ErrorKind::InvalidConfig) when it is a URL that is not understood
+    /// in every part.
     fn into_config(self) -> Result<RedisConfig>;
 }
 

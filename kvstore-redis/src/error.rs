@@ -1,19 +1,23 @@
 //! What the driver and the server say went wrong, as an [`Error`]; the one place that reads it.
 
+use std::error::Error as StdError;
 use std::fmt;
+use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
-use fred::error::{Error as FredError, ErrorKind as FredKind};
 use kvstore_core::{Error, ErrorKind};
-
-use crate::RedisConfig;
+use redis::{ErrorKind as RedisKind, RedisError, ServerError};
+use rustls::AlertDescription;
 
 /// Why a command failed.
 #[derive(Clone, Debug)]
 pub(crate) enum Failure {
     /// The server refused it.
     Refused(Refusal),
-    /// There is no answer.
+    /// The connection was lost before the answer came.
+    Cut(Error),
+    /// It was not sent, or not answered in time, or not understood.
     Lost(Error),
 }
 
@@ -22,55 +26,56 @@ impl Failure {
     pub(crate) fn code(&self) -> &str {
         match self {
             Self::Refused(refusal) => refusal.code(),
-            Self::Lost(_) => "",
+            Self::Cut(_) | Self::Lost(_) => "",
         }
     }
 
-    /// Reads what came instead of an answer to a command.
-    pub(crate) fn new(error: FredError, writes: bool, timeout: Duration) -> Self {
-        if is_refusal(&error) {
-            return Self::Refused(Refusal::new(&error, writes));
-        }
-        // With one attempt a write, this is said of commands that never had a connection.
-        let unsent = matches!(error.details(), "Failed to route command." | NO_TASK);
-        let (kind, message) = match error.kind() {
-            FredKind::Timeout => (
-                ErrorKind::Timeout,
-                format!("no answer within {timeout:?}").into(),
-            ),
-            FredKind::Protocol | FredKind::Parse => (
-                ErrorKind::Other,
-                "the server's answer was not understood; is it a Redis server?".into(),
-            ),
-            _ if error.details() == NO_TASK => (
+    pub(crate) fn refused(error: &ServerError) -> Self {
+        let details = error.details().unwrap_or_default();
+        Self::Refused(Refusal::new(&format!("{} {details}", error.code())))
+    }
+
+    /// Reads what the driver said instead of an answer to a command.
+    pub(crate) fn cut(error: RedisError, writes: bool) -> Self {
+        let lost = match error.kind() {
+            // It would show what it did not understand.
+            RedisKind::Parse => not_understood(),
+            _ => Error::new(
                 ErrorKind::Unavailable,
-                "the connection's task has ended; nothing was sent".into(),
-            ),
-            _ if unsent => (
-                ErrorKind::Unavailable,
-                "the connection was lost; nothing was sent".into(),
-            ),
-            _ => (
-                ErrorKind::Unavailable,
-                std::borrow::Cow::from("the connection was lost before the answer came"),
-            ),
+                "the connection was lost before the answer came",
+            )
+            .with_source(error),
         };
-        let lost = Error::new(kind, message).with_source(error);
-        Self::Lost(match writes && !unsent {
-            true => lost.with_outcome_unknown(),
-            false => lost,
-        })
+        Self::Cut(unknown(lost, writes))
+    }
+
+    pub(crate) fn timed_out(timeout: Duration, writes: bool) -> Self {
+        let message = format!("no answer within {timeout:?}");
+        Self::Lost(unknown(Error::new(ErrorKind::Timeout, message), writes))
     }
 }
 
-/// What fred says when nobody takes its commands any more.
-const NO_TASK: &str = "Failed to send command to router.";
+/// Says of a write that it may have been applied.
+pub(crate) fn unknown(error: Error, writes: bool) -> Error {
+    match writes {
+        true => error.with_outcome_unknown(),
+        false => error,
+    }
+}
+
+/// An answer of a kind that Redis does not give to this command.
+pub(crate) fn not_understood() -> Error {
+    Error::new(
+        ErrorKind::Other,
+        "the server's answer was not understood; is it a Redis server?",
+    )
+}
 
 impl From<Failure> for Error {
     fn from(failure: Failure) -> Self {
         match failure {
             Failure::Refused(refusal) => refusal.into(),
-            Failure::Lost(error) => error,
+            Failure::Cut(error) | Failure::Lost(error) => error,
         }
     }
 }
@@ -79,17 +84,14 @@ impl From<Failure> for Error {
 #[derive(Clone, Debug)]
 pub(crate) struct Refusal {
     text: String,
-    writes: bool,
 }
 
 impl Refusal {
-    fn new(error: &FredError, writes: bool) -> Self {
+    pub(crate) fn new(text: &str) -> Self {
         // `ERR unknown command 'X', with args beginning with: 'the key' 'the value'`
-        let text = error.details();
         let end = text.find("with args").unwrap_or(text.len());
         Self {
             text: text[..end].trim_end_matches([' ', ',']).to_owned(),
-            writes,
         }
     }
 
@@ -103,6 +105,13 @@ impl Refusal {
         let first = words.clone().next().unwrap_or_default();
         words.find(|word| sentence(word).is_some()).unwrap_or(first)
     }
+
+    /// Where a cluster says that the slot is: `MOVED 866 127.0.0.1:7001`.
+    pub(crate) fn redirection(&self) -> Option<(u16, &str)> {
+        let mut words = self.text.split(' ');
+        let slot = words.nth(1)?.parse().ok()?;
+        Some((slot, words.next()?))
+    }
 }
 
 impl fmt::Display for Refusal {
@@ -111,52 +120,60 @@ impl fmt::Display for Refusal {
     }
 }
 
-impl std::error::Error for Refusal {}
+impl StdError for Refusal {}
 
 impl From<Refusal> for Error {
     fn from(refusal: Refusal) -> Self {
-        let code = refusal.code();
-        let (kind, message) = sentence(code).unwrap_or_else(|| {
-            let said = |words| refusal.text.contains(words);
-            if said("The user executing the script can't") {
-                // What NOPERM is called inside a script.
-                (
-                    ErrorKind::PermissionDenied,
-                    "the ACL user lacks a right; the README lists what is needed",
-                )
-            } else if said("max number of clients reached") {
-                (
-                    ErrorKind::Busy,
-                    "the server has as many clients as it takes",
-                )
-            } else if said("invalid bulk length") || said("string exceeds maximum allowed size") {
-                (
-                    ErrorKind::ValueTooLarge,
-                    "the value is over the server's limit, `proto-max-bulk-len`",
-                )
-            } else if said("invalid password") {
-                // What WRONGPASS was before Redis 6.
-                (
-                    ErrorKind::Unauthenticated,
-                    "the server refused the password",
-                )
-            } else if said("DB index is out of range") {
-                (
-                    ErrorKind::InvalidConfig,
-                    "the server has no database of that number",
-                )
-            } else {
-                (ErrorKind::Other, "the server refused the command")
-            }
-        });
-        // fred drops the connection on this one, and answers all commands under way with it.
-        let unknown = refusal.writes && code == "CLUSTERDOWN";
-        let error = Self::new(kind, message).with_source(refusal);
-        match unknown {
-            true => error.with_outcome_unknown(),
-            false => error,
-        }
+        let (kind, message) = sentence(refusal.code())
+            .or_else(|| by_words(&refusal.text))
+            .unwrap_or((ErrorKind::Other, "the server refused the command"));
+        Self::new(kind, message).with_source(refusal)
     }
+}
+
+/// What has no code of its own.
+fn by_words(text: &str) -> Option<(ErrorKind, &'static str)> {
+    let said = |words| text.contains(words);
+    Some(if said("The user executing the script can't") {
+        // What NOPERM is called inside a script.
+        (
+            ErrorKind::PermissionDenied,
+            "the ACL user lacks a right; the README lists what is needed",
+        )
+    } else if said("max number of clients reached") {
+        (
+            ErrorKind::Busy,
+            "the server has as many clients as it takes",
+        )
+    } else if said("invalid bulk length") || said("string exceeds maximum allowed size") {
+        (
+            ErrorKind::ValueTooLarge,
+            "the value is over the server's limit, `proto-max-bulk-len`",
+        )
+    } else if said("invalid password") {
+        // What WRONGPASS was before Redis 6.
+        (
+            ErrorKind::Unauthenticated,
+            "the server refused the password",
+        )
+    } else if said("DB index is out of range") {
+        (
+            ErrorKind::InvalidConfig,
+            "the server has no database of that number",
+        )
+    } else if said("cluster support disabled") {
+        (
+            ErrorKind::InvalidConfig,
+            "the server is not part of a cluster: use `redis://`",
+        )
+    } else if said("No such master with that name") {
+        (
+            ErrorKind::InvalidConfig,
+            "the sentinels know no primary of that name",
+        )
+    } else {
+        return None;
+    })
 }
 
 fn sentence(code: &str) -> Option<(ErrorKind, &'static str)> {
@@ -179,6 +196,7 @@ fn sentence(code: &str) -> Option<(ErrorKind, &'static str)> {
             "the server is a replica that has lost its primary",
         ),
         "CLUSTERDOWN" => (ErrorKind::Unavailable, "the cluster is down"),
+        "TRYAGAIN" => (ErrorKind::Unavailable, "the key's slot is on its way"),
         "NOREPLICAS" => (
             ErrorKind::Unavailable,
             "the server has too few replicas to take writes",
@@ -189,7 +207,7 @@ fn sentence(code: &str) -> Option<(ErrorKind, &'static str)> {
         ),
         "MOVED" | "ASK" | "CROSSSLOT" => (
             ErrorKind::InvalidConfig,
-            "the server is part of a cluster, which this provider does not speak to",
+            "the server is part of a cluster: use `redis-cluster://`",
         ),
         "BUSY" => (ErrorKind::Busy, "the server is busy running a script"),
         "NOAUTH" => (ErrorKind::Unauthenticated, "the server wants a password"),
@@ -209,65 +227,78 @@ fn sentence(code: &str) -> Option<(ErrorKind, &'static str)> {
     })
 }
 
-/// Why there is no connection to the server.
-pub(crate) fn connecting(error: FredError, config: &RedisConfig) -> Error {
-    if is_refusal(&error) {
-        return Refusal::new(&error, false).into();
-    }
-    let said = |words| error.details().contains(words);
-    let (kind, message) = if said("InvalidCertificate") {
-        (
+/// Why there is no connection to a server.
+pub(crate) fn connecting(
+    error: impl StdError + Send + Sync + 'static,
+    place: impl fmt::Display,
+    tls: bool,
+) -> Error {
+    let (kind, message) = match (tls_error(&error), io_kind(&error)) {
+        (Some(rustls::Error::InvalidCertificate(_)), _) => (
             ErrorKind::InvalidConfig,
             "its certificate is not valid for this host, or of an authority that is not trusted: `ca` names another",
-        )
-    } else if said("CertificateRequired") {
-        (
+        ),
+        (Some(rustls::Error::AlertReceived(AlertDescription::CertificateRequired)), _) => (
             ErrorKind::InvalidConfig,
             "it wants a client certificate: `client_cert` and `client_key`",
-        )
-    } else if said("AlertReceived") || said("InvalidMessage") || *error.kind() == FredKind::Tls {
-        (
+        ),
+        (Some(_), _) => (
             ErrorKind::InvalidConfig,
             "no TLS could be agreed on; is TLS spoken at that port?",
-        )
-    } else if !config.tls
-        && (said("ConnectionReset") || said("BrokenPipe") || said("Connection closed"))
-    {
+        ),
         (
+            None,
+            Some(
+                io::ErrorKind::ConnectionReset
+                | io::ErrorKind::BrokenPipe
+                | io::ErrorKind::UnexpectedEof,
+            ),
+        ) if !tls => (
             ErrorKind::Unavailable,
             "it closes the connection; where it speaks TLS, use `rediss://`",
-        )
-    } else if *error.kind() == FredKind::Timeout && config.tls {
-        (
+        ),
+        (None, Some(io::ErrorKind::TimedOut)) if tls => (
             ErrorKind::Unavailable,
             "it does not answer; is TLS spoken at that port?",
-        )
-    } else if *error.kind() == FredKind::Timeout {
-        (ErrorKind::Unavailable, "it does not answer")
-    } else {
-        (ErrorKind::Unavailable, "it cannot be reached")
+        ),
+        (None, Some(io::ErrorKind::TimedOut)) => (ErrorKind::Unavailable, "it does not answer"),
+        _ => (ErrorKind::Unavailable, "it cannot be reached"),
     };
-    Error::new(
-        kind,
-        format!("no connection to {}: {message}", config.address),
-    )
-    .with_source(error)
+    Error::new(kind, format!("no connection to {place}: {message}")).with_source(error)
 }
 
-/// Whether the server said it, and not the driver: the server begins with a code in capitals.
-fn is_refusal(error: &FredError) -> bool {
-    let by_driver = [
-        FredKind::IO,
-        FredKind::Timeout,
-        FredKind::Tls,
-        FredKind::Canceled,
-        FredKind::Protocol,
-    ];
-    let code = error.details().split(' ').next().unwrap_or_default();
-    !by_driver.contains(error.kind())
-        && code.len() > 1
-        && code.bytes().all(|byte| byte.is_ascii_uppercase())
+/// What TLS said, where an error comes from it.
+fn tls_error<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a rustls::Error> {
+    causes(error).find_map(|cause| {
+        let inner = cause
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::get_ref);
+        let inner = inner.map(|inner| inner as &(dyn StdError + 'static));
+        inner.unwrap_or(cause).downcast_ref()
+    })
 }
+
+fn io_kind(error: &(dyn StdError + 'static)) -> Option<io::ErrorKind> {
+    causes(error).find_map(|cause| match cause.downcast_ref::<RedisError>() {
+        Some(error) if error.is_connection_dropped() => Some(io::ErrorKind::BrokenPipe),
+        _ => cause.downcast_ref::<io::Error>().map(io::Error::kind),
+    })
+}
+
+fn causes<'a>(
+    error: &'a (dyn StdError + 'static),
+) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+    // The driver's source is a pointer to what it says.
+    let plain = |error: &'a (dyn StdError + 'static)| match error.downcast_ref::<Shared>() {
+        Some(shared) => &**shared as &'a (dyn StdError + 'static),
+        None => error,
+    };
+    std::iter::successors(Some(plain(error)), move |error| {
+        StdError::source(*error).map(plain)
+    })
+}
+
+type Shared = Arc<dyn StdError + Send + Sync>;
 
 #[cfg(test)]
 mod tests;

@@ -9,18 +9,18 @@ use kvstore_core::{
 };
 
 use crate::client::{Call, Client};
-use crate::command::{Command, Only, Reply, Ttl};
-use crate::error::Failure;
+use crate::command::{Command, FullKey, Only, Reply, Ttl};
+use crate::error::{not_understood, unknown};
 use crate::script::{DELETE_IF, GET_ENTRY, PERSIST, SET_IF, sha1_hex};
 use crate::{IntoConfig, server};
 
 /// The longest key, without the configuration's prefix. Redis takes more; what is a key should be short.
 const MAX_KEY_LEN: usize = 1024;
 
-/// A [`Provider`] for one Redis or Valkey server.
+/// A [`Provider`] for Redis and Valkey: one server, a cluster, or the primary that sentinels name.
 ///
-/// Cheap to clone; clones share one connection, on which calls are written together and answered in
-/// order. The connection is made again whenever it is lost.
+/// Cheap to clone; clones share one connection a server, on which calls are written together and answered in
+/// order. A connection is made again whenever it is lost.
 ///
 /// ```no_run
 /// use kvstore_core::KeyValueStore;
@@ -39,7 +39,8 @@ pub struct RedisProvider {
 }
 
 impl RedisProvider {
-    /// Connects to a server, and makes sure that the credentials are right and the user has the rights.
+    /// Connects to a server, or to all nodes of a cluster that hold keys, and makes sure that the credentials are
+    /// right and the user has the rights.
     ///
     /// Takes a [`RedisConfig`](crate::RedisConfig) or a URL. Nothing is written: the commands are tried on a key that does
     /// not exist.
@@ -50,7 +51,7 @@ impl RedisProvider {
     pub async fn connect(config: impl IntoConfig) -> Result<Self> {
         let connecting = async {
             let client = Client::connect(config.into_config()?).await?;
-            server::check(&client.call()?, &client.config().prefix).await?;
+            server::check(&client).await?;
             Ok(Self::new(client))
         };
         connecting
@@ -74,7 +75,7 @@ impl RedisProvider {
     fn new(client: Arc<Client>) -> Self {
         let mut capabilities = Capabilities::new(NAME);
         capabilities.max_key_len = MAX_KEY_LEN;
-        capabilities.max_value_len = Some(client.config().max_value_len);
+        capabilities.max_value_len = Some(client.config().value_limit());
         capabilities.expiry = Some(Duration::from_millis(1));
         capabilities.touch = true;
         capabilities.if_absent = true;
@@ -82,7 +83,8 @@ impl RedisProvider {
         capabilities.take = true;
         capabilities.versions = Some(Versions::Content);
         capabilities.keys = Some(Listing::AtLeastOnce);
-        capabilities.strong_reads = true;
+        capabilities.strong_reads =
+            !client.config().read_from_replicas && !client.config().is_upstash();
         Self {
             client,
             capabilities,
@@ -94,12 +96,41 @@ impl RedisProvider {
     }
 
     /// The key on the server.
-    pub(crate) fn key(&self, key: Key<'_>) -> Bytes {
-        let prefix = &self.client.config().prefix;
-        let mut full = Vec::with_capacity(prefix.len() + key.as_str().len());
-        full.extend_from_slice(prefix.as_bytes());
-        full.extend_from_slice(key.as_str().as_bytes());
-        full.into()
+    pub(crate) fn key<'a>(&'a self, key: Key<'a>) -> FullKey<'a> {
+        FullKey(&self.client.config().prefix, key.as_str())
+    }
+
+    pub(crate) fn takes_many_keys(&self) -> bool {
+        self.client.takes_many_keys()
+    }
+
+    pub(crate) fn set_command(&self, request: &SetRequest<'_>) -> Result<Command> {
+        let (key, value) = (self.key(request.key), &request.value);
+        let ttl = Ttl::try_from(request.expiry)?;
+        let only = match &request.condition {
+            None => None,
+            Some(Condition::Absent) => Some(Only::IfAbsent),
+            Some(Condition::Present) => Some(Only::IfPresent),
+            Some(Condition::Version(version)) => {
+                let set = Command::script(&SET_IF, key).word(version.to_string());
+                return Ok(ttl.append(set.word(value)));
+            }
+            Some(_) => {
+                return Err(Error::new(
+                    ErrorKind::Unsupported,
+                    "this release does not know that condition",
+                ));
+            }
+        };
+        Ok(Command::set(key, value, ttl, only))
+    }
+
+    pub(crate) fn delete_command(&self, request: &DeleteRequest<'_>) -> Command {
+        let key = self.key(request.key);
+        match &request.version {
+            None => Command::delete([key].into_iter()),
+            Some(version) => Command::script(&DELETE_IF, key).word(version.to_string()),
+        }
     }
 }
 
@@ -120,36 +151,28 @@ impl Provider for RedisProvider {
     }
 
     async fn get(&self, request: GetRequest<'_>) -> Result<Option<Bytes>> {
-        data(
-            self.call()?
-                .send(Command::Get(self.key(request.key)))
-                .await?,
-        )
+        let get = Command::get(self.key(request.key));
+        data(self.call()?.send(get).await?)
     }
 
     async fn set(&self, request: SetRequest<'_>) -> Result<Outcome> {
-        let call = self.call()?;
-        self.set_in(&call, request).await
+        let answer = self.call()?.send(self.set_command(&request)?).await?;
+        set_outcome(&request, answer)
     }
 
     async fn delete(&self, request: DeleteRequest<'_>) -> Result<Outcome> {
-        let call = self.call()?;
-        self.delete_in(&call, request).await
+        let answer = self.call()?.send(self.delete_command(&request)).await?;
+        delete_outcome(&request, answer)
     }
 
     async fn has(&self, request: GetRequest<'_>) -> Result<bool> {
-        is_one(
-            self.call()?
-                .send(Command::Exists(self.key(request.key)))
-                .await?,
-        )
+        let exists = Command::exists(self.key(request.key));
+        is_one(self.call()?.send(exists).await?)
     }
 
     async fn get_entry(&self, request: GetRequest<'_>) -> Result<Option<Entry<Bytes>>> {
-        let answer = GET_ENTRY
-            .run(&self.call()?, self.key(request.key), &[])
-            .await?;
-        let mut parts = match answer {
+        let get = Command::script(&GET_ENTRY, self.key(request.key));
+        let mut parts = match self.call()?.send(get).await? {
             Reply::Nil => return Ok(None),
             Reply::List(parts) => parts,
             _ => return Err(not_understood()),
@@ -166,21 +189,18 @@ impl Provider for RedisProvider {
     }
 
     async fn take(&self, request: GetRequest<'_>) -> Result<Option<Bytes>> {
-        data(
-            self.call()?
-                .send(Command::Take(self.key(request.key)))
-                .await?,
-        )
+        let take = Command::take(self.key(request.key));
+        data(self.call()?.send(take).await?)
     }
 
     async fn touch(&self, request: TouchRequest<'_>) -> Result<bool> {
-        let (call, key) = (self.call()?, self.key(request.key));
-        let answer = match request.expiry.try_into()? {
-            Ttl::Millis(millis) => call.send(Command::Expire(key, millis)).await?,
-            Ttl::Never => PERSIST.run(&call, key, &[]).await?,
-            Ttl::Keep => call.send(Command::Exists(key)).await?,
+        let key = self.key(request.key);
+        let touch = match request.expiry.try_into()? {
+            Ttl::Millis(millis) => Command::expire(key, millis),
+            Ttl::Never => Command::script(&PERSIST, key),
+            Ttl::Keep => Command::exists(key),
         };
-        is_one(answer)
+        is_one(self.call()?.send(touch).await?)
     }
 
     async fn get_many(&self, requests: &[GetRequest<'_>]) -> Vec<Result<Option<Bytes>>> {
@@ -205,76 +225,12 @@ impl Provider for RedisProvider {
     }
 
     async fn ping(&self) -> Result<ServerInfo> {
-        server::ping(&self.call()?, self.client.config()).await
+        server::ping(&self.client).await
     }
 
     async fn close(&self) -> Result<()> {
         self.client.close().await;
         Ok(())
-    }
-}
-
-impl RedisProvider {
-    pub(crate) async fn set_in(&self, call: &Call<'_>, request: SetRequest<'_>) -> Result<Outcome> {
-        let (key, value) = (self.key(request.key), request.value);
-        let ttl = request.expiry.try_into()?;
-        let only = match request.condition {
-            None => None,
-            Some(Condition::Absent) => Some(Only::IfAbsent),
-            Some(Condition::Present) => Some(Only::IfPresent),
-            Some(Condition::Version(version)) => {
-                let mut args = vec![version.to_string().into(), value.clone()];
-                match ttl {
-                    Ttl::Never => {}
-                    Ttl::Millis(millis) => args.extend(["PX".into(), millis.to_string().into()]),
-                    Ttl::Keep => args.push("KEEPTTL".into()),
-                }
-                let answer = SET_IF.run(call, key, &args).await?;
-                return if is_one(answer)? {
-                    applied(&value)
-                } else {
-                    Ok(Outcome::Unmet)
-                };
-            }
-            Some(_) => {
-                return Err(Error::new(
-                    ErrorKind::Unsupported,
-                    "this release does not know that condition",
-                ));
-            }
-        };
-        let set = Command::Set {
-            key,
-            value: value.clone(),
-            ttl,
-            only,
-        };
-        match call.send(set).await? {
-            Reply::Nil => Ok(Outcome::Unmet),
-            _ if only.is_some() => applied(&value),
-            // Hashing every value for a version that nobody asked for would cost more than the write.
-            _ => Ok(Outcome::Applied(None)),
-        }
-    }
-
-    pub(crate) async fn delete_in(
-        &self,
-        call: &Call<'_>,
-        request: DeleteRequest<'_>,
-    ) -> Result<Outcome> {
-        let key = self.key(request.key);
-        let Some(version) = request.version else {
-            call.send(Command::Delete(vec![key])).await?;
-            return Ok(Outcome::Applied(None));
-        };
-        let answer = DELETE_IF
-            .run(call, key, &[version.to_string().into()])
-            .await?;
-        Ok(if is_one(answer)? {
-            Outcome::Applied(None)
-        } else {
-            Outcome::Unmet
-        })
     }
 }
 
@@ -290,8 +246,31 @@ impl Connect for RedisProvider {
     }
 }
 
-fn applied(value: &Bytes) -> Result<Outcome> {
-    Ok(Outcome::Applied(Some(Version::new(&sha1_hex(value))?)))
+pub(crate) fn set_outcome(request: &SetRequest<'_>, answer: Reply) -> Result<Outcome> {
+    let is_applied = match (&request.condition, answer) {
+        (Some(Condition::Version(_)), answer) => is_one(answer)?,
+        (None, Reply::Done) => return Ok(applied()),
+        (Some(_), Reply::Done) => true,
+        (Some(_), Reply::Nil) => false,
+        _ => return Err(unknown(not_understood(), true)),
+    };
+    // Hashing every value for a version that nobody asked for would cost more than the write.
+    Ok(match is_applied {
+        true => Outcome::Applied(Some(Version::new(&sha1_hex(&request.value))?)),
+        false => Outcome::Unmet,
+    })
+}
+
+pub(crate) fn delete_outcome(request: &DeleteRequest<'_>, answer: Reply) -> Result<Outcome> {
+    Ok(match request.version.is_none() || is_one(answer)? {
+        true => applied(),
+        false => Outcome::Unmet,
+    })
+}
+
+/// Applied, and the new version was not asked for.
+pub(crate) fn applied() -> Outcome {
+    Outcome::Applied(None)
 }
 
 fn is_one(answer: Reply) -> Result<bool> {
@@ -308,17 +287,4 @@ pub(crate) fn data(answer: Reply) -> Result<Option<Bytes>> {
         Reply::Data(value) => Ok(Some(value)),
         _ => Err(not_understood()),
     }
-}
-
-/// An answer of a kind that Redis does not give to this command.
-pub(crate) fn not_understood() -> Error {
-    Error::new(
-        ErrorKind::Other,
-        "the server's answer was not understood; is it a Redis server?",
-    )
-}
-
-/// Whether it may be for one of several keys alone that the server refused.
-pub(crate) fn for_one_key<T>(answer: &Result<T, Failure>) -> bool {
-    matches!(answer, Err(failure) if failure.code() == "NOPERM")
 }

@@ -4,7 +4,6 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use fred::types::config::{TlsConfig, TlsConnector};
 use kvstore_core::{BoxError, Error, ErrorKind, Result};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -12,13 +11,13 @@ use rustls::{ClientConfig, RootCertStore};
 
 use crate::RedisConfig;
 
-pub(crate) fn connector(config: &RedisConfig) -> Result<TlsConfig> {
+pub(crate) fn client(config: &RedisConfig) -> Result<ClientConfig> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|source| invalid("TLS cannot be set up", source))?
         .with_root_certificates(roots(config.ca.as_deref())?);
-    let client = match (&config.client_cert, &config.client_key) {
+    Ok(match (&config.client_cert, &config.client_key) {
         (Some(cert), Some(key)) => {
             let chain = certificates("client_cert", cert)?;
             let key = PrivateKeyDer::from_pem_file(key)
@@ -30,8 +29,7 @@ pub(crate) fn connector(config: &RedisConfig) -> Result<TlsConfig> {
                 })?
         }
         _ => builder.with_no_client_auth(),
-    };
-    Ok(TlsConnector::from(client).into())
+    })
 }
 
 fn roots(ca: Option<&Path>) -> Result<RootCertStore> {

@@ -1,13 +1,7 @@
 use super::*;
-use std::error::Error as _;
 
 fn refused(text: &'static str) -> Error {
-    Failure::new(
-        FredError::new(FredKind::Unknown, text),
-        true,
-        Duration::ZERO,
-    )
-    .into()
+    Failure::Refused(Refusal::new(text)).into()
 }
 
 #[test]
@@ -82,16 +76,24 @@ fn the_servers_codes_have_kinds() {
             "ERR Protocol error: invalid bulk length",
             ErrorKind::ValueTooLarge,
         ),
+        (
+            "ERR This instance has cluster support disabled",
+            ErrorKind::InvalidConfig,
+        ),
+        (
+            "ERR No such master with that name",
+            ErrorKind::InvalidConfig,
+        ),
+        (
+            "TRYAGAIN Multiple keys request during rehashing of slot",
+            ErrorKind::Unavailable,
+        ),
         ("ERR DB index is out of range", ErrorKind::InvalidConfig),
         ("ERR whatever", ErrorKind::Other),
     ] {
         let error = refused(text);
         assert_eq!(error.kind(), kind, "{text}");
-        assert_eq!(
-            error.outcome_unknown(),
-            text.starts_with("CLUSTERDOWN"),
-            "{text}"
-        );
+        assert!(!error.outcome_unknown(), "{text}: it was not carried out");
         assert_eq!(error.source().unwrap().to_string(), text);
     }
 }
@@ -108,69 +110,37 @@ fn the_servers_echo_of_a_command_is_cut_off() {
 }
 
 #[test]
-fn lost_answers_leave_a_writes_outcome_unknown_unless_it_was_never_sent() {
-    let lost = |kind, text, writes| {
-        Error::from(Failure::new(
-            FredError::new(kind, text),
-            writes,
-            Duration::ZERO,
-        ))
+fn lost_answers_leave_a_writes_outcome_unknown() {
+    let closed = || RedisError::from(io::Error::from(io::ErrorKind::BrokenPipe));
+    let strange = || {
+        let parsing = redis::parse_redis_value(b"?secret\r\n");
+        parsing.expect_err("that is no answer")
     };
-    for (kind, text, expected, sent) in [
-        (
-            FredKind::Timeout,
-            "Request timed out.",
-            ErrorKind::Timeout,
-            true,
-        ),
-        (
-            FredKind::IO,
-            "Connection closed.",
-            ErrorKind::Unavailable,
-            true,
-        ),
-        (FredKind::IO, "OS error", ErrorKind::Unavailable, true),
-        (
-            FredKind::Unknown,
-            "Too many failed write attempts.",
-            ErrorKind::Unavailable,
-            true,
-        ),
-        (
-            FredKind::Unknown,
-            "channel closed",
-            ErrorKind::Unavailable,
-            true,
-        ),
-        (
-            FredKind::Canceled,
-            "Canceled.",
-            ErrorKind::Unavailable,
-            true,
-        ),
-        (
-            FredKind::Protocol,
-            "Could not parse.",
-            ErrorKind::Other,
-            true,
-        ),
-        (
-            FredKind::Unknown,
-            "Failed to route command.",
-            ErrorKind::Unavailable,
-            false,
-        ),
-        (FredKind::Unknown, NO_TASK, ErrorKind::Unavailable, false),
+    for (error, kind) in [
+        (closed(), ErrorKind::Unavailable),
+        (strange(), ErrorKind::Other),
     ] {
-        assert_eq!(lost(kind.clone(), text, true).kind(), expected, "{text}");
-        assert_eq!(
-            lost(kind.clone(), text, true).outcome_unknown(),
-            sent,
-            "{text}"
-        );
-        assert!(
-            !lost(kind, text, false).outcome_unknown(),
-            "a read has no outcome"
-        );
+        for writes in [true, false] {
+            let error = Error::from(Failure::cut(error.clone(), writes));
+            assert_eq!((error.kind(), error.outcome_unknown()), (kind, writes));
+            let source = error.source().map(ToString::to_string).unwrap_or_default();
+            assert!(!format!("{error:?} {source}").contains("secret"));
+        }
+    }
+    let late = Error::from(Failure::timed_out(Duration::from_secs(5), true));
+    assert_eq!(late.kind(), ErrorKind::Timeout);
+    assert!(late.outcome_unknown() && late.to_string().contains("5s"));
+}
+
+#[test]
+fn where_a_cluster_says_that_a_slot_is() {
+    let refusal = Refusal::new("MOVED 866 127.0.0.1:7001");
+    assert_eq!(refusal.redirection(), Some((866, "127.0.0.1:7001")));
+    assert_eq!(
+        Refusal::new("ASK 1 :7001").redirection(),
+        Some((1, ":7001"))
+    );
+    for strange in ["MOVED", "MOVED 866", "MOVED x h:1"] {
+        assert_eq!(Refusal::new(strange).redirection(), None, "{strange}");
     }
 }

@@ -1,0 +1,1 @@
+//! Upstash by its REST API.

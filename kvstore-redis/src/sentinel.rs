@@ -1,0 +1,159 @@
+//! Sentinels, which know who the primary is and who its replicas are.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use kvstore_core::{Error, ErrorKind, Result};
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+
+use crate::address::Address;
+use crate::command::{Command, Reply};
+use crate::link::{Link, Opener, Role};
+use crate::shard::turn;
+
+/// How long the other sentinels are waited for when one has answered: it may be the one that does not know yet.
+const OTHERS: Duration = Duration::from_millis(250);
+
+pub(crate) struct Sentinel {
+    pub(crate) sentinels: Vec<Address>,
+    pub(crate) name: String,
+    pub(crate) opener: Arc<Opener>,
+    pub(crate) asking: Opener,
+}
+
+/// What a sentinel says of a server: names and values.
+type Fields = HashMap<String, String>;
+
+impl Sentinel {
+    /// Opens a connection to who is the primary now.
+    pub(crate) async fn open_primary(&self) -> Result<(Link, JoinHandle<()>)> {
+        let said = self.ask_all("MASTER").await?;
+        // Of two primaries, the one that was made later: the other does not know yet.
+        let epoch = |fields: &Fields| -> u64 {
+            let epoch = fields
+                .get("config-epoch")
+                .and_then(|epoch| epoch.parse().ok());
+            epoch.unwrap_or(0)
+        };
+        let primary = said.iter().flatten().max_by_key(|fields| epoch(fields));
+        let address = primary.and_then(address).ok_or_else(not_understood)?;
+        self.opener.open(&address, Role::Primary).await
+    }
+
+    /// Opens a connection to a replica that the sentinels think well of.
+    pub(crate) async fn open_replica(&self) -> Result<(Link, JoinHandle<()>)> {
+        let said = self.ask_all("REPLICAS").await?;
+        let is_well = |fields: &&Fields| {
+            let field = |name: &str| fields.get(name).map(String::as_str);
+            field("flags") == Some("slave") && field("master-link-status") == Some("ok")
+        };
+        let mut well: Vec<_> = said
+            .iter()
+            .flatten()
+            .filter(is_well)
+            .filter_map(address)
+            .collect();
+        well.sort_by_key(ToString::to_string);
+        well.dedup();
+        // Not all clients the same.
+        let mut error = None;
+        for _ in 0..well.len() {
+            let next = turn(well.len());
+            match self.opener.open(&well.swap_remove(next), Role::Any).await {
+                Ok(opened) => return Ok(opened),
+                Err(failed) => error = Some(failed),
+            }
+        }
+        Err(error.unwrap_or_else(|| {
+            let message = format!(
+                "the sentinels know no replica of `{}` that is well",
+                self.name
+            );
+            Error::new(ErrorKind::Unavailable, message)
+        }))
+    }
+
+    /// Asks all sentinels, and gives what those say who answer soon.
+    async fn ask_all(&self, what: &str) -> Result<Vec<Vec<Fields>>> {
+        let mut answers: FuturesUnordered<_> = self
+            .sentinels
+            .iter()
+            .map(|sentinel| self.ask(sentinel, what))
+            .collect();
+        let (mut said, mut error) = (Vec::new(), None);
+        while said.is_empty()
+            && let Some(answer) = answers.next().await
+        {
+            match answer {
+                Ok(fields) => said.push(fields),
+                Err(failed) => error = Some(failed),
+            }
+        }
+        let others = async {
+            while let Some(answer) = answers.next().await {
+                said.extend(answer.ok());
+            }
+        };
+        tokio::select! {
+            () = others => {}
+            () = sleep(OTHERS) => {}
+        }
+        match error {
+            Some(error) if said.is_empty() => Err(error),
+            _ => Ok(said),
+        }
+    }
+
+    async fn ask(&self, sentinel: &Address, what: &str) -> Result<Vec<Fields>> {
+        let (link, _task) = self.asking.open(sentinel, Role::Any).await?;
+        let command = Command::other("SENTINEL").word(what).word(&self.name);
+        let answer = timeout(self.asking.connect_timeout, link.send(&command)).await;
+        let answer = answer.map_err(|_| {
+            let message = format!("the sentinel {sentinel} does not answer");
+            Error::new(ErrorKind::Unavailable, message)
+        })??;
+        let Reply::List(parts) = answer else {
+            return Err(not_understood());
+        };
+        match parts.first() {
+            Some(Reply::List(_)) => Ok(parts.iter().map(fields).collect()),
+            _ => Ok(vec![fields(&Reply::List(parts))]),
+        }
+    }
+}
+
+fn fields(reply: &Reply) -> Fields {
+    let Reply::List(parts) = reply else {
+        return Fields::new();
+    };
+    let text = |part: &Reply| match part {
+        Reply::Data(text) => String::from_utf8_lossy(text).into_owned(),
+        _ => String::new(),
+    };
+    let pairs = parts.chunks_exact(2);
+    pairs.map(|pair| (text(&pair[0]), text(&pair[1]))).collect()
+}
+
+fn address(fields: &Fields) -> Option<Address> {
+    let host = fields.get("ip").filter(|host| !host.is_empty())?;
+    Some(Address::Tcp(
+        host.clone(),
+        fields.get("port")?.parse().ok()?,
+    ))
+}
+
+fn not_understood() -> Error {
+    let message = "a sentinel's answer was not understood; is it a Redis sentinel?";
+    Error::new(ErrorKind::Other, message)
+}
+
+impl fmt::Display for Sentinel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}` of the sentinels", self.name)
+    }
+}
