@@ -71,30 +71,44 @@ impl RedisCluster {
 
     /// Makes a cluster of nodes that know nothing of one another.
     fn form(&self) {
-        for ((i, node), epoch) in self.nodes.iter().enumerate().zip(1..) {
-            let cluster = |args: &[&str]| node.redis.command(&[&["CLUSTER"], args].concat());
-            // Before they meet: with the same ones they would have to settle who is older.
-            cluster(&["SET-CONFIG-EPOCH", &epoch.to_string()]);
-            if i < PRIMARIES {
-                let border = |i: usize| usize::from(SLOTS) * i / PRIMARIES;
-                let (first, last) = (border(i), border(i + 1) - 1);
-                cluster(&["ADDSLOTSRANGE", &first.to_string(), &last.to_string()]);
-            }
-            // All with all: word of others spreads slowly.
-            for (other, there) in self.nodes.iter().enumerate().skip(i + 1) {
-                let (port, bus) = (self.port(other), there.ports.bus.to_string());
-                cluster(&["MEET", "127.0.0.1", &port, &bus]);
-            }
+        let cluster =
+            |node: &Node, args: &[&str]| node.redis.command(&[&["CLUSTER"], args].concat());
+        // Before any two meet: with the same ones they would have to settle who is older.
+        for (node, epoch) in self.nodes.iter().zip(1..) {
+            cluster(node, &["SET-CONFIG-EPOCH", &epoch.to_string()]);
         }
+        for (i, node) in self.nodes.iter().take(PRIMARIES).enumerate() {
+            let border = |i: usize| usize::from(SLOTS) * i / PRIMARIES;
+            let (first, last) = (border(i), border(i + 1) - 1);
+            cluster(
+                node,
+                &["ADDSLOTSRANGE", &first.to_string(), &last.to_string()],
+            );
+        }
+        self.wait("the nodes know one another", || {
+            // All with all: word of others spreads slowly. And again, if one was too busy to answer in time.
+            for (i, node) in self.nodes.iter().enumerate() {
+                for (other, there) in self.nodes.iter().enumerate().skip(i + 1) {
+                    let (port, bus) = (self.port(other), there.ports.bus.to_string());
+                    cluster(node, &["MEET", "127.0.0.1", &port, &bus]);
+                }
+            }
+            holds_within(Duration::from_secs(5), || self.knows_itself())
+        });
         for (i, node) in self.nodes.iter().enumerate().skip(PRIMARIES) {
-            let primary = &self.ids[i - PRIMARIES];
-            self.wait("the replica knows its primary", || {
-                members(&node.redis)
-                    .is_some_and(|members| members.iter().any(|member| member.id == *primary))
-            });
-            node.redis.command(&["CLUSTER", "REPLICATE", primary]);
+            cluster(node, &["REPLICATE", &self.ids[i - PRIMARIES]]);
         }
         self.wait_until_ok();
+    }
+
+    /// Whether every node knows all nodes.
+    fn knows_itself(&self) -> bool {
+        let knows_all = |node: &Node| {
+            let members = members(&node.redis).unwrap_or_default();
+            let known = |id: &String| members.iter().any(|member| member.id == *id);
+            self.ids.iter().all(known)
+        };
+        self.nodes.iter().all(knows_all)
     }
 }
 

@@ -86,6 +86,11 @@ impl Node {
         }
     }
 
+    /// The lifetime for one more server that belongs to this one.
+    pub(super) fn lifetime(&mut self) -> Lifetime {
+        self.own().program.another()
+    }
+
     /// Leaves it to its guard: it lives on when this process ends.
     pub(super) fn leave(&mut self) {
         if let Some(own) = self.own.take() {
