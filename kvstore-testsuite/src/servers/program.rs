@@ -143,6 +143,11 @@ impl Program {
         &self.lifetime.folder
     }
 
+    /// The lifetime for one more server that belongs to this one.
+    pub(crate) fn another(&self) -> Lifetime {
+        self.lifetime.another()
+    }
+
     /// Leaves the server to its guard: it lives on when this process ends.
     pub(crate) fn leave(self) {
         std::mem::forget(self);

@@ -97,7 +97,12 @@ impl Redis {
 
     /// A field of `INFO server`, if it answers.
     pub(super) fn info(&self, field: &str) -> Option<String> {
-        let Ok(Reply::Data(text)) = self.ask(&["INFO", "server"]) else {
+        self.info_of("server", field)
+    }
+
+    /// A field of a section of `INFO`, if it answers.
+    pub(super) fn info_of(&self, section: &str, field: &str) -> Option<String> {
+        let Ok(Reply::Data(text)) = self.ask(&["INFO", section]) else {
             return None;
         };
         let text = String::from_utf8(text).ok()?;
@@ -123,6 +128,12 @@ impl Redis {
             .into_iter()
             .filter(|word| !word.is_empty());
         self.greeting.push(login.map(str::to_owned).collect());
+        self
+    }
+
+    /// The same, where a replica of a cluster answers reads itself.
+    pub(super) fn with_readonly(mut self) -> Self {
+        self.greeting.push(vec!["READONLY".to_owned()]);
         self
     }
 

@@ -14,7 +14,7 @@ use super::run::{Lifetime, Run};
 
 /// The user by whom the suite itself gives commands to the servers it started, so that tests may do
 /// to the other users what they like.
-const ADMIN: [&str; 6] = ["kvstore-suite", "on", "nopass", "~*", "&*", "+@all"];
+pub(super) const ADMIN: [&str; 6] = ["kvstore-suite", "on", "nopass", "~*", "&*", "+@all"];
 
 /// A Redis that was started from the program on this machine: besides its plain port, which is that
 /// of the [`Redis`] it dereferences to, it has one with TLS, and a Unix socket.
@@ -202,7 +202,7 @@ impl Deref for RedisServer {
 
 /// Whether a server is ready, and is the one that this program is: on a port that somebody else was
 /// quicker to take, another Redis may answer.
-fn answers(redis: &Redis, program: &Program) -> bool {
+pub(super) fn answers(redis: &Redis, program: &Program) -> bool {
     matches!(redis.ask(&["PING"]), Ok(Reply::Data(_)))
         && redis
             .info("process_id")
@@ -214,7 +214,7 @@ pub(super) fn program() -> Option<PathBuf> {
     program::find("redis-server")
 }
 
-fn installed() -> PathBuf {
+pub(super) fn installed() -> PathBuf {
     program().unwrap_or_else(|| {
         panic!(
             "no `redis-server` in the tool folder or on the PATH: `cargo xtask servers` installs it"
@@ -223,7 +223,7 @@ fn installed() -> PathBuf {
 }
 
 /// A Redis that this suite started.
-fn started(port: u16) -> Redis {
+pub(super) fn started(port: u16) -> Redis {
     // The password is that of a user without one, who may give any.
     Redis::new(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).with_login(ADMIN[0], "any")
 }

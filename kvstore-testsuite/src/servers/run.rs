@@ -31,6 +31,21 @@ impl Lifetime {
         }
     }
 
+    /// As long as this one, with a folder of its own: for one more server of several that belong together.
+    pub(crate) fn another(&self) -> Self {
+        let folder = new_folder(&self.folder);
+        let run = if self.run == self.folder {
+            folder.clone()
+        } else {
+            self.run.clone()
+        };
+        Self {
+            process: self.process,
+            run,
+            folder,
+        }
+    }
+
     /// A name for a container that lives as long.
     #[cfg(feature = "containers")]
     pub(crate) fn container(&self) -> String {
