@@ -1,7 +1,7 @@
 //! The contract, by all the ways there are to a server.
 
 use kvstore_redis::{RedisConfig, RedisProvider};
-use kvstore_testsuite::servers::{Redis, RedisServer};
+use kvstore_testsuite::servers::{Redis, RedisCluster, RedisServer};
 use kvstore_testsuite::{Fixture, unique_root};
 
 mod common;
@@ -65,4 +65,9 @@ mod least_rights {
         Fixture::new(first).with_other(RedisProvider::connect(config).await.unwrap())
     }
     kvstore_testsuite::conformance!(connect);
+}
+
+mod cluster {
+    use super::*;
+    kvstore_testsuite::conformance!(|| fixture(RedisCluster::shared().url("").parse().unwrap()));
 }
