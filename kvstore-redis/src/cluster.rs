@@ -285,7 +285,14 @@ impl Shared {
         let answer = answer.map_err(|_| {
             let message = format!("the node {address} does not say who serves which key");
             Error::new(ErrorKind::Unavailable, message)
-        })??;
+        })?;
+        let answer = answer.map_err(|failure| match failure.code() {
+            "NOPERM" => {
+                let message = "the ACL user lacks commands: allow +cluster|slots";
+                Error::new(ErrorKind::PermissionDenied, message).with_source(Error::from(failure))
+            }
+            _ => failure.into(),
+        })?;
         let said = parts(&answer, address).ok_or_else(not_understood)?;
         match said.is_empty() {
             // A node that was not made part of the cluster, or has forgotten it.
