@@ -438,7 +438,11 @@ impl Call<'_> {
             Err(failure) => failure,
         };
         let again = self.again(item, &failure, node, link);
-        let again = again.filter(|_| Instant::now() < self.deadline);
+        let needs = |again: &Again| match again {
+            Again::AtOnce => Duration::ZERO,
+            Again::Soon => AGAIN * 2,
+        };
+        let again = again.filter(|again| Instant::now() + needs(again) < self.deadline);
         if again.is_none() {
             let in_cluster = matches!(self.client.servers, Topology::Cluster(_));
             item.answer = Some(Err(match failure.code() {
