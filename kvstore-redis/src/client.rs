@@ -438,6 +438,7 @@ impl Call<'_> {
             Err(failure) => failure,
         };
         let again = self.again(item, &failure, node, link);
+        // A last try without time for its answer would make a refusal an unknown outcome.
         let needs = |again: &Again| match again {
             Again::AtOnce => Duration::ZERO,
             Again::Soon => AGAIN * 2,

@@ -13,6 +13,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::address::Address;
 use crate::command::{Command, Reply};
+use crate::error::Failure;
 use crate::link::{Link, Opener, Role};
 use crate::shard::turn;
 
@@ -110,13 +111,27 @@ impl Sentinel {
     }
 
     async fn ask(&self, sentinel: &Address, what: &str) -> Result<Vec<Fields>> {
-        let (link, _task) = self.asking.open(sentinel, Role::Any).await?;
+        let opened = self.asking.open(sentinel, Role::Any).await;
+        let (link, _task) = opened.map_err(|error| match error.kind() {
+            ErrorKind::Unauthenticated => {
+                let message = format!("the sentinel {sentinel} refuses: see `sentinel_password`");
+                Error::new(ErrorKind::Unauthenticated, message).with_source(error)
+            }
+            _ => error,
+        })?;
         let command = Command::other("SENTINEL").word(what).word(&self.name);
         let answer = timeout(self.asking.connect_timeout, link.send(&command)).await;
         let answer = answer.map_err(|_| {
             let message = format!("the sentinel {sentinel} does not answer");
             Error::new(ErrorKind::Unavailable, message)
-        })??;
+        })?;
+        let answer = answer.map_err(|failure| match failure {
+            Failure::Refused(refusal) if refusal.to_string().contains("unknown command") => {
+                let message = format!("{sentinel} is no sentinel");
+                Error::new(ErrorKind::InvalidConfig, message).with_source(refusal)
+            }
+            failure => failure.into(),
+        })?;
         let Reply::List(parts) = answer else {
             return Err(not_understood());
         };
