@@ -1,6 +1,8 @@
 //! Batches: one command for all keys where it can be, else one each, written together for each server.
 
-use kvstore_core::{Bytes, DeleteRequest, Error, Expiry, GetRequest, Outcome, Result, SetRequest};
+use kvstore_core::{
+    Bytes, DeleteRequest, Error, ErrorKind, Expiry, GetRequest, Outcome, Result, SetRequest,
+};
 
 use crate::RedisProvider;
 use crate::client::Call;
@@ -168,7 +170,11 @@ fn all(answer: Result<Reply, Failure>, items: usize) -> Vec<Result<Outcome>> {
     vec![outcome; items]
 }
 
-/// Whether it may be for one of several keys alone that the server refused.
+/// Whether each key by itself may have another answer: one of them is forbidden, or all together are too much.
 fn for_one_key(answer: &Result<Reply, Failure>) -> bool {
-    matches!(answer, Err(failure) if failure.code() == "NOPERM")
+    let Err(Failure::Refused(refusal)) = answer else {
+        return false;
+    };
+    let kind = Error::from(refusal.clone()).kind();
+    matches!(kind, ErrorKind::PermissionDenied | ErrorKind::ValueTooLarge)
 }

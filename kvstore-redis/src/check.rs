@@ -72,6 +72,10 @@ impl RedisConfig {
         let one = matches!(self.servers, Servers::One(_));
         let cluster = matches!(self.servers, Servers::Cluster(_));
         let sentinel = matches!(self.servers, Servers::Sentinel { .. });
+        #[cfg(feature = "rest")]
+        if matches!(self.servers, Servers::Rest(..)) && self.wait_replicas > 0 {
+            return Some("the REST API waits for no replicas: `wait_replicas` is for `rediss://`");
+        }
         if hosts.is_empty() || hosts.iter().any(|(host, _)| host.is_empty()) {
             Some("there is no host")
         } else if hosts.iter().any(|(_, port)| *port == 0) {
@@ -96,8 +100,6 @@ impl RedisConfig {
             )
         } else if self.upstash && (cluster || sentinel) {
             Some("Upstash is neither a cluster nor behind sentinels: use `rediss://`")
-        } else if self.wait_replicas > 0 && self.is_upstash() {
-            Some("Upstash has no `WAIT`: `wait_replicas` cannot be kept there")
         } else if self.upstash && one && matches!(self.servers, Servers::One(Address::Unix(_))) {
             Some("Upstash is at no Unix socket")
         } else {
@@ -152,6 +154,10 @@ impl RedisConfig {
         } else if self.max_pending == 0 || self.max_pending > MAX_PENDING {
             Some("`max_pending` is from 1 to 1,000,000")
         } else {
+            #[cfg(feature = "rest")]
+            if !(1..=MAX_PENDING).contains(&self.max_connections) {
+                return Some("`max_connections` is from 1 to 1,000,000");
+            }
             None
         }
     }

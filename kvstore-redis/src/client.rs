@@ -551,7 +551,7 @@ impl Call<'_> {
 }
 
 fn is_unknown_script(answer: &Result<Reply, Failure>) -> bool {
-    matches!(answer, Err(failure) if failure.code() == "NOSCRIPT")
+    matches!(answer, Err(Failure::Refused(refusal)) if refusal.to_string().contains("NOSCRIPT"))
 }
 
 /// What does not happen: each command gets an answer.

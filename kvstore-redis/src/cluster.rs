@@ -161,11 +161,11 @@ impl Cluster {
                 return false;
             }
             let shards = state.map.shards().iter();
-            let known = shards
+            let mut known = shards
                 .filter(|shard| shard.primary.address() == Some(address))
                 .map(Arc::clone);
             let mut map = Map::clone(&state.map);
-            let shard = known.last().unwrap_or_else(|| {
+            let shard = known.next_back().unwrap_or_else(|| {
                 let mut node = |usage| {
                     let node = shared.find(&state.map, address, usage);
                     map = map.with_node(address, usage, &node);

@@ -99,6 +99,7 @@ impl Command {
         Some(Self {
             key: self.key,
             writes: self.writes,
+            script: self.script,
             ..eval
         })
     }
@@ -141,6 +142,12 @@ impl Command {
     /// Whether a replica may answer it. Scripts are for primaries: what they read is written after.
     pub(crate) fn may_ask_replica(&self) -> bool {
         !self.writes && self.script.is_none() && self.routing_key().is_some()
+    }
+
+    /// The text of the script that it runs.
+    #[cfg(feature = "rest")]
+    pub(crate) fn text(&self) -> Option<&'static str> {
+        self.script.map(|script| script.text)
     }
 
     pub(crate) fn packed(&self) -> &Cmd {

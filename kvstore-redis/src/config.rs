@@ -57,6 +57,8 @@ pub struct RedisConfig {
     pub(crate) read_from_replicas: bool,
     pub(crate) wait_replicas: u32,
     pub(crate) upstash: bool,
+    #[cfg(feature = "rest")]
+    pub(crate) max_connections: usize,
 }
 
 impl RedisConfig {
@@ -116,6 +118,8 @@ impl RedisConfig {
             read_from_replicas: false,
             wait_replicas: 0,
             upstash: false,
+            #[cfg(feature = "rest")]
+            max_connections: 64,
         }
     }
 
@@ -251,6 +255,15 @@ impl RedisConfig {
         self
     }
 
+    /// Sets how many requests to the REST API may be under way at once, each on a connection of its own; 64 if not
+    /// set. Others wait for their turn.
+    #[cfg(feature = "rest")]
+    #[must_use]
+    pub fn max_connections(mut self, connections: usize) -> Self {
+        self.max_connections = connections;
+        self
+    }
+
     /// Says that the server is Upstash, at a host that does not say so itself: reads are not claimed to be
     /// strong, database 0 is the only one, and a value may have what a request may have.
     #[must_use]
@@ -279,7 +292,8 @@ impl FromStr for RedisConfig {
 impl fmt::Debug for RedisConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let hidden = |secret: &Option<String>| secret.as_ref().map(|_| "…");
-        f.debug_struct("RedisConfig")
+        let mut debug = f.debug_struct("RedisConfig");
+        debug
             .field("servers", &format_args!("{}", self.servers))
             .field("username", &self.username)
             .field("password", &hidden(&self.password))
@@ -297,8 +311,10 @@ impl fmt::Debug for RedisConfig {
             .field("max_value_len", &self.value_limit())
             .field("read_from_replicas", &self.read_from_replicas)
             .field("wait_replicas", &self.wait_replicas)
-            .field("upstash", &self.is_upstash())
-            .finish()
+            .field("upstash", &self.is_upstash());
+        #[cfg(feature = "rest")]
+        debug.field("max_connections", &self.max_connections);
+        debug.finish()
     }
 }
 

@@ -145,6 +145,23 @@ fn by_words(text: &str) -> Option<(ErrorKind, &'static str)> {
             ErrorKind::Busy,
             "the server has as many clients as it takes",
         )
+    } else if ["max request size", "max single record size", "max key size"]
+        .into_iter()
+        .any(said)
+    {
+        (
+            ErrorKind::ValueTooLarge,
+            "the value or the key is over a limit of Upstash",
+        )
+    } else if said("DB capacity quota exceeded") {
+        (ErrorKind::StorageFull, "Upstash's database is full")
+    } else if said("max daily request limit") || said("max requests limit") {
+        (
+            ErrorKind::Busy,
+            "Upstash takes no more requests of this database",
+        )
+    } else if said("max concurrent connections") {
+        (ErrorKind::Busy, "Upstash takes no more connections")
     } else if said("invalid bulk length") || said("string exceeds maximum allowed size") {
         (
             ErrorKind::ValueTooLarge,

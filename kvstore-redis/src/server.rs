@@ -64,7 +64,7 @@ pub(crate) async fn check(client: &Client) -> Result<()> {
             }
         }
         #[cfg(feature = "rest")]
-        Topology::Rest(_) => {}
+        Topology::Rest(rest) => rest.check(call.deadline).await?,
     }
     for result in join_all(
         names

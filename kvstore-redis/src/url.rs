@@ -201,6 +201,8 @@ fn set(config: &mut RedisConfig, parameter: &Parameter<'_>) -> Result<()> {
             };
         }
         ("wait_replicas", _) => config.wait_replicas = parameter.number()?,
+        #[cfg(feature = "rest")]
+        ("max_connections", Servers::Rest(..)) => config.max_connections = parameter.number()?,
         ("upstash", _) => config.upstash = parameter.flag()?,
         ("ca", _) => config.ca = Some(parameter.file()?),
         ("client_cert", _) => config.client_cert = Some(parameter.file()?),
@@ -209,6 +211,8 @@ fn set(config: &mut RedisConfig, parameter: &Parameter<'_>) -> Result<()> {
             let more = match &config.servers {
                 Servers::One(Address::Unix(_)) => ", db",
                 Servers::Sentinel { .. } => ", master, sentinel_username, sentinel_password",
+                #[cfg(feature = "rest")]
+                Servers::Rest(..) => ", max_connections",
                 _ => "",
             };
             return Err(parameter.unknown(&format!("{KNOWN}{more}")));

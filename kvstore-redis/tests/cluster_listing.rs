@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use futures_util::StreamExt as _;
 use kvstore_core::{ErrorKind, KeyValueStore, SetOptions};
 use kvstore_testsuite::servers::RedisCluster;
 

@@ -88,6 +88,15 @@ fn the_servers_codes_have_kinds() {
             "TRYAGAIN Multiple keys request during rehashing of slot",
             ErrorKind::Unavailable,
         ),
+        ("ERR max request size exceeded", ErrorKind::ValueTooLarge),
+        (
+            "ERR max single record size exceeded",
+            ErrorKind::ValueTooLarge,
+        ),
+        ("ERR DB capacity quota exceeded", ErrorKind::StorageFull),
+        ("ERR max daily request limit exceeded", ErrorKind::Busy),
+        ("ERR max requests limit exceeded.", ErrorKind::Busy),
+        ("ERR max concurrent connections exceeded", ErrorKind::Busy),
         ("ERR DB index is out of range", ErrorKind::InvalidConfig),
         ("ERR whatever", ErrorKind::Other),
     ] {

@@ -122,6 +122,14 @@ fn upstash() {
             ("upstash+http://:secret@h.upstash.io", "TLS only"),
             ("upstash+https://:secret@h/1", "database but 0"),
             ("upstash+https://:secret@h,g", "several hosts"),
+            (
+                "upstash+https://:secret@h?wait_replicas=1",
+                "`wait_replicas`",
+            ),
+            (
+                "upstash+https://:secret@h?max_connections=0",
+                "`max_connections`",
+            ),
         ] {
             let error = parse(url).expect_err(url);
             assert!(error.to_string().contains(part), "{url}: {error}");
@@ -174,7 +182,6 @@ fn what_is_not_understood_is_an_error_that_names_the_part_and_no_value() {
         ("redis://:secret@secret.upstash.io", "TLS only"),
         ("rediss://secret.Upstash.io.", "wants a password"),
         ("rediss://:secret@h.upstash.io/1", "database but 0"),
-        ("rediss://:secret@h.upstash.io?wait_replicas=1", "`WAIT`"),
         ("redis+unix:///secret?upstash=true", "Unix socket"),
         ("redis-cluster://", "host"),
         ("redis-cluster://h,", "host"),
