@@ -38,7 +38,7 @@ pub(crate) enum Topology {
     One(Shard),
     Cluster(Cluster),
     #[cfg(feature = "rest")]
-    Rest(crate::rest::Rest),
+    Rest(Box<crate::rest::Rest>),
 }
 
 impl Client {
@@ -144,7 +144,7 @@ impl Topology {
                 return Ok(Self::Cluster(Cluster::new(seeds, config, opener, runtime)));
             }
             #[cfg(feature = "rest")]
-            Servers::Rest(..) => return Ok(Self::Rest(crate::rest::Rest::new(config)?)),
+            Servers::Rest(..) => return Ok(Self::Rest(Box::new(crate::rest::Rest::new(config)?))),
             Servers::One(address) => {
                 let at = || Place::At {
                     address: address.clone(),
