@@ -181,7 +181,9 @@ pub(super) fn follows(redis: &Redis, port: &str) -> bool {
 /// Without, it would ask a primary that is new to it for the first time just when it takes it for dead.
 pub(super) fn hurry(sentinel: &Redis) {
     let periods = [
-        ["PING-PERIOD", "100"],
+        // And not less: a replica is good enough to be promoted if what it said of itself, once a second, is not
+        // older than five of these.
+        ["PING-PERIOD", "250"],
         ["INFO-PERIOD", "500"],
         ["PUBLISH-PERIOD", "200"],
     ];
