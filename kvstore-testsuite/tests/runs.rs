@@ -1,14 +1,14 @@
 //! Where servers come from, how long they live, and that nothing is left of them.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use kvstore_testsuite::servers::{Redis, RedisServer};
+use kvstore_testsuite::servers::{Redis, RedisCluster, RedisSentinel, RedisServer};
 
 #[test]
 fn debug_tells_no_password() {
@@ -158,6 +158,52 @@ fn under_nextest_the_run_is_the_parent() {
     assert!(first.1.contains(&run), "{}", first.1);
 }
 
+#[test]
+fn a_killed_test_leaves_nothing_of_servers_that_belong_together() {
+    for task in ["cluster", "sentinel", "shared cluster", "shared sentinel"] {
+        let mut task = Task::run(task, &[]);
+        let hosts = task.line();
+        assert!(
+            hosts
+                .split(',')
+                .all(|host| TcpStream::connect(host).is_ok())
+        );
+        task.child.kill().unwrap();
+        task.child.wait().unwrap();
+        leaves_nothing(task.child.id());
+        assert!(
+            !hosts
+                .split(',')
+                .any(|host| TcpStream::connect(host).is_ok())
+        );
+    }
+}
+
+#[test]
+fn the_processes_of_a_run_share_servers_that_belong_together() {
+    let mut run = Command::new("sleep").arg("60").spawn().unwrap();
+    let id = run.id().to_string();
+    let variables = [("KVSTORE_TEST_RUN", id.as_str())];
+    for name in ["shared cluster", "shared sentinel"] {
+        let mut tasks = [(); 2].map(|()| Task::run(name, &variables));
+        let [hosts, others] = tasks.each_mut().map(Task::line);
+        assert_eq!(hosts, others);
+        // If one of them died, all are started again.
+        let first = hosts.split(',').next().unwrap();
+        let mut stream = TcpStream::connect(first).unwrap();
+        stream.write_all(b"SHUTDOWN NOSAVE\r\n").unwrap();
+        eventually("it is dead", || TcpStream::connect(first).is_err());
+        let after = Task::run(name, &variables).line();
+        assert!(
+            !after.split(',').any(|host| hosts.contains(host)),
+            "{after}"
+        );
+    }
+    run.kill().unwrap();
+    leaves_nothing(run.id());
+    run.wait().unwrap();
+}
+
 /// What the tests above have a process of its own do: this test binary, started by them.
 #[test]
 fn task() {
@@ -177,6 +223,18 @@ fn task() {
             redis.command(&["SET", "task", "was here"]);
             let from_environment = std::env::var_os("KVSTORE_TEST_REDIS_URL").is_some();
             tell(redis.url(), (!from_environment).then(RedisServer::shared));
+        }
+        "shared cluster" => tell(&RedisCluster::shared().hosts(), None),
+        "shared sentinel" => tell(&RedisSentinel::shared().hosts(), None),
+        "cluster" => {
+            let cluster = RedisCluster::start();
+            tell(&cluster.hosts(), None);
+            sleep(Duration::from_secs(60));
+        }
+        "sentinel" => {
+            let redis = RedisSentinel::start();
+            tell(&redis.hosts(), None);
+            sleep(Duration::from_secs(60));
         }
         own => {
             let mut redis = RedisServer::start();

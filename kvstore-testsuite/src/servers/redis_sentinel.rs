@@ -17,6 +17,9 @@ pub(super) const NODES: usize = 3;
 /// How many sentinels there are; two are a quorum.
 pub(super) const SENTINELS: usize = 3;
 
+/// The sentinels' option of how long a server may be silent before they take it for dead.
+pub(super) const DOWN_AFTER: &str = "down-after-milliseconds";
+
 /// What the primary is called unless a test wants another name.
 const NAME: &str = "mymaster";
 
@@ -55,10 +58,6 @@ impl RedisSentinel {
             let path = installed();
             Run::current().share("redis-sentinel", Self::find, |lifetime| {
                 let mut redis = Self::launch(&wanted(&path), lifetime);
-                for sentinel in &redis.sentinels {
-                    let slower = ["SENTINEL", "SET", NAME, "down-after-milliseconds", "15000"];
-                    sentinel.redis.command(&slower);
-                }
                 let nodes = redis.nodes.iter_mut().chain(&mut redis.sentinels);
                 let ports = nodes.map(|node| {
                     node.leave();
@@ -357,7 +356,12 @@ impl RedisSentinel {
     }
 
     fn own(wanted: &Wanted<'_>) -> Self {
-        Self::launch(wanted, Lifetime::of_this_process("redis-sentinel"))
+        let redis = Self::launch(wanted, Lifetime::of_this_process("redis-sentinel"));
+        for sentinel in 0..SENTINELS {
+            let quick = ["SENTINEL", "SET", wanted.name, DOWN_AFTER, "500"];
+            redis.sentinel_command(sentinel, &quick);
+        }
+        redis
     }
 
     /// Finds the servers that another process noted, if they are still there.

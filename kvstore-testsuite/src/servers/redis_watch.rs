@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::certificates;
 use super::redis::Redis;
 use super::redis_nodes::{Config, Node, Ports, start_all};
-use super::redis_sentinel::{NODES, RedisSentinel, SENTINELS};
+use super::redis_sentinel::{DOWN_AFTER, NODES, RedisSentinel, SENTINELS};
 use super::redis_server::ADMIN;
 use super::resp::Reply;
 use super::run::Lifetime;
@@ -177,15 +177,17 @@ pub(super) fn follows(redis: &Redis, port: &str) -> bool {
 }
 
 /// Has a sentinel look and tell more often than it would, so that tests need not wait for that. It does not keep it.
+///
+/// Without, it would ask a primary that is new to it for the first time just when it takes it for dead.
 pub(super) fn hurry(sentinel: &Redis) {
-    sentinel.command(&[
-        "SENTINEL",
-        "DEBUG",
-        "INFO-PERIOD",
-        "500",
-        "PUBLISH-PERIOD",
-        "200",
-    ]);
+    let periods = [
+        // And not less: a replica is good enough to be promoted if what it said of itself, once a second, is not
+        // older than five of these.
+        ["PING-PERIOD", "250"],
+        ["INFO-PERIOD", "500"],
+        ["PUBLISH-PERIOD", "200"],
+    ];
+    sentinel.command(&[&["SENTINEL", "DEBUG"], &*periods.concat()].concat());
 }
 
 fn port_among(node: &Node, tls: bool) -> u16 {
@@ -207,7 +209,8 @@ fn with_tls(mut config: Config, ports: Ports, folder: Option<&Path>) -> Config {
 fn watch(config: &mut Config, name: &str, port: &str) {
     config.line("sentinel", &["monitor", name, "127.0.0.1", port, "2"]);
     for (option, value) in [
-        ("down-after-milliseconds", "500"),
+        // Long, so that they form as they are told; a test's own are made quick after that.
+        (DOWN_AFTER, "15000"),
         ("failover-timeout", "2000"),
         ("parallel-syncs", "1"),
         // As the suite, whichever passwords a test wants.
