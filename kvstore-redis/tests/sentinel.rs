@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use futures_util::StreamExt as _;
 use kvstore_core::{Error, ErrorKind, KeyValueStore, SetOptions};
 use kvstore_redis::{RedisConfig, RedisProvider};
 use kvstore_testsuite::servers::{RedisSentinel, RedisServer};

@@ -1,17 +1,14 @@
-//! The Redis provider against `fred`, the driver below it, with the settings that the provider gives it.
+//! The Redis provider against `redis`, the driver below it.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use fred::clients::Client;
-use fred::interfaces::{ClientLike as _, KeysInterface as _};
-use fred::types::Value;
-use fred::types::config::{
-    Config, ConnectionConfig, PerformanceConfig, ReconnectPolicy, TcpConfig,
-};
 use kvstore_core::{Bytes, KeyValueStore, Registry, SetOptions};
 use kvstore_redis::RedisProvider;
-use kvstore_testsuite::servers::Redis;
+use kvstore_testsuite::servers::{Redis, RedisCluster};
+use redis::aio::MultiplexedConnection;
+use redis::cluster::ClusterClientBuilder;
+use redis::{AsyncCommands as _, AsyncConnectionConfig, Client};
 
 use crate::measure::{BATCH, Bench, KEYS, SIZES, TASKS, calls};
 
@@ -20,15 +17,13 @@ const FAILED: &str = "the Redis of this run answers";
 pub(crate) fn run(bench: &Bench) {
     let url = Redis::shared().url();
     let block = &bench.runtime;
-    let fred = block.block_on(raw(url));
-    let registry = Registry::new().with::<RedisProvider>();
-    let opened = block.block_on(registry.open(url)).expect(FAILED);
-    let store = KeyValueStore::bytes(opened);
+    let redis = block.block_on(raw(url));
+    let store = block.block_on(store(url));
     // The same keys on both sides, and nobody else's.
     let root = kvstore_testsuite::unique_root();
     let keys: Arc<Vec<String>> = Arc::new((0..KEYS).map(|i| format!("{root}/{i}")).collect());
 
-    bench.table("Redis, against `fred`", "fred", "kvstore");
+    bench.table("Redis, against `redis`", "redis", "kvstore");
     for size in SIZES {
         let value = Bytes::from(vec![b'v'; size]);
         for key in keys.iter() {
@@ -40,9 +35,10 @@ pub(crate) fn run(bench: &Bench) {
                 tasks,
                 (
                     1,
-                    calls!([fred, keys] i => {
-                        let key = &keys[i % KEYS][..];
-                        fred.get::<Option<Bytes>, _>(key).await.expect(FAILED)
+                    calls!([redis, keys] i => {
+                        let mut redis = redis.clone();
+                        let found: Option<Vec<u8>> = redis.get(&keys[i % KEYS]).await.expect(FAILED);
+                        found
                     }),
                 ),
                 (
@@ -57,9 +53,9 @@ pub(crate) fn run(bench: &Bench) {
                 tasks,
                 (
                     1,
-                    calls!([fred, keys, value] i => {
-                        let (key, value) = (&keys[i % KEYS][..], value.clone());
-                        fred.set::<(), _, _>(key, value, None, None, false).await.expect(FAILED)
+                    calls!([redis, keys, value] i => {
+                        let mut redis = redis.clone();
+                        let () = redis.set(&keys[i % KEYS], &value[..]).await.expect(FAILED);
                     }),
                 ),
                 (
@@ -71,15 +67,20 @@ pub(crate) fn run(bench: &Bench) {
             );
         }
     }
-    batches(bench, &fred, &store, &keys);
+    batches(bench, &redis, &store, &keys);
     block
         .block_on(store.delete_many(keys.iter()))
         .expect(FAILED);
     block.block_on(store.close()).expect(FAILED);
-    block.block_on(fred.quit()).expect(FAILED);
+    cluster(bench);
 }
 
-fn batches(bench: &Bench, fred: &Client, store: &KeyValueStore<Bytes>, keys: &Arc<Vec<String>>) {
+fn batches(
+    bench: &Bench,
+    redis: &MultiplexedConnection,
+    store: &KeyValueStore<Bytes>,
+    keys: &Arc<Vec<String>>,
+) {
     let value = Bytes::from(vec![b'v'; 256]);
     for key in keys.iter() {
         bench
@@ -95,8 +96,8 @@ fn batches(bench: &Bench, fred: &Client, store: &KeyValueStore<Bytes>, keys: &Ar
     });
 
     bench.table(
-        "Redis, a batch of 64 against `fred`, per item",
-        "fred",
+        "Redis, a batch of 64 against `redis`, per item",
+        "redis",
         "kvstore",
     );
     bench.row(
@@ -104,9 +105,10 @@ fn batches(bench: &Bench, fred: &Client, store: &KeyValueStore<Bytes>, keys: &Ar
         1,
         (
             BATCH,
-            calls!([fred, keys] i => {
-                let keys: Vec<&str> = keys[batch(i)].iter().map(|key| &key[..]).collect();
-                fred.mget::<Vec<Option<Bytes>>, _>(keys).await.expect(FAILED)
+            calls!([redis, keys] i => {
+                let mut redis = redis.clone();
+                let found: Vec<Option<Vec<u8>>> = redis.mget(&keys[batch(i)]).await.expect(FAILED);
+                found
             }),
         ),
         (BATCH, &get_many),
@@ -116,10 +118,10 @@ fn batches(bench: &Bench, fred: &Client, store: &KeyValueStore<Bytes>, keys: &Ar
         1,
         (
             BATCH,
-            calls!([fred, keys, value] i => {
-                let item = |key: &String| (key.clone(), Value::Bytes(value.clone()));
-                let items: Vec<_> = keys[batch(i)].iter().map(item).collect();
-                fred.mset(items).await.expect(FAILED)
+            calls!([redis, keys, value] i => {
+                let mut redis = redis.clone();
+                let items: Vec<_> = keys[batch(i)].iter().map(|key| (key, &value[..])).collect();
+                let () = redis.mset(&items).await.expect(FAILED);
             }),
         ),
         (BATCH, &set_many),
@@ -152,24 +154,72 @@ fn batches(bench: &Bench, fred: &Client, store: &KeyValueStore<Bytes>, keys: &Ar
     );
 }
 
-/// The driver with the provider's settings.
-async fn raw(url: &str) -> Client {
-    let timeout = Duration::from_secs(5);
-    let connection = ConnectionConfig {
-        max_command_attempts: 1,
-        tcp: TcpConfig {
-            nodelay: Some(true),
-            ..TcpConfig::default()
-        },
-        ..ConnectionConfig::default()
-    };
-    let performance = PerformanceConfig {
-        default_command_timeout: timeout,
-        ..PerformanceConfig::default()
-    };
-    let policy = ReconnectPolicy::new_exponential(0, 10, 2_000, 2);
-    let config = Config::from_url(url).expect("the suite's URL is one that fred knows");
-    let client = Client::new(config, Some(performance), Some(connection), Some(policy));
-    client.init().await.expect(FAILED);
-    client
+/// A cluster, whose batches go to three nodes.
+fn cluster(bench: &Bench) {
+    let url = RedisCluster::shared().url("");
+    let block = &bench.runtime;
+    let nodes = RedisCluster::shared().hosts();
+    let nodes: Vec<_> = nodes
+        .split(',')
+        .map(|node| format!("redis://{node}"))
+        .collect();
+    let redis = ClusterClientBuilder::new(nodes)
+        .response_timeout(DEADLINE)
+        .build()
+        .expect(FAILED);
+    let redis = block.block_on(redis.get_async_connection()).expect(FAILED);
+    let store = block.block_on(store(&url));
+    let root = kvstore_testsuite::unique_root();
+    let keys: Arc<Vec<String>> = Arc::new((0..KEYS).map(|i| format!("{root}/{i}")).collect());
+    let value = Bytes::from(vec![b'v'; 256]);
+    let items = keys.iter().map(|key| (key, &value));
+    block
+        .block_on(store.set_many(items, SetOptions::new()))
+        .expect(FAILED);
+    let batch = |i: usize| i * BATCH % KEYS..i * BATCH % KEYS + BATCH;
+    let raw = calls!([redis, keys] i => {
+        let mut redis = redis.clone();
+        let found: Option<Vec<u8>> = redis.get(&keys[i % KEYS]).await.expect(FAILED);
+        found
+    });
+    let get = calls!([store, keys] i => store.get(&keys[i % KEYS]).await.expect(FAILED));
+    let get_many = calls!([store, keys] i => store.get_many(&keys[batch(i)]).await.expect(FAILED));
+    let set_many = calls!([store, keys, value] i => {
+        let items = keys[batch(i)].iter().map(|key| (key, &value));
+        store.set_many(items, SetOptions::new()).await.expect(FAILED)
+    });
+    bench.table(
+        "Redis Cluster of six nodes, against `redis`",
+        "redis",
+        "kvstore",
+    );
+    for tasks in TASKS {
+        bench.row("`get`, 256 bytes", tasks, (1, &raw), (1, &get));
+    }
+    bench.table(
+        "Redis Cluster, a batch of 64 against 64 gets of `redis`, per item",
+        "redis",
+        "kvstore",
+    );
+    bench.row("`get_many`, 256 bytes", 1, (1, &raw), (BATCH, get_many));
+    bench.row("`set_many`, 256 bytes", 1, (1, raw), (BATCH, set_many));
+    block
+        .block_on(store.delete_many(keys.iter()))
+        .expect(FAILED);
+    block.block_on(store.close()).expect(FAILED);
+}
+
+const DEADLINE: Duration = Duration::from_secs(5);
+
+async fn store(url: &str) -> KeyValueStore<Bytes> {
+    let registry = Registry::new().with::<RedisProvider>();
+    KeyValueStore::bytes(registry.open(url).await.expect(FAILED))
+}
+
+/// The driver, with a deadline as the provider has it.
+async fn raw(url: &str) -> MultiplexedConnection {
+    let client = Client::open(url).expect("the suite's URL is one that the driver knows");
+    let config = AsyncConnectionConfig::new().set_response_timeout(Some(DEADLINE));
+    let connected = client.get_multiplexed_async_connection_with_config(&config);
+    connected.await.expect(FAILED)
 }
