@@ -253,7 +253,7 @@ impl RedisSentinel {
     }
 
     /// Ends a server that holds data at once, as a power cut would. If it was the primary, a replica takes its
-    /// place after one or two seconds.
+    /// place after some three seconds.
     pub fn stop(&mut self, node: usize) {
         self.nodes[node].stop();
     }
