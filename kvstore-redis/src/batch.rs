@@ -5,7 +5,7 @@ use kvstore_core::{
 };
 
 use crate::RedisProvider;
-use crate::client::Call;
+use crate::call::Call;
 use crate::command::{Command, Reply};
 use crate::error::{Failure, not_understood};
 use crate::provider::{applied, data, delete_outcome, set_outcome};

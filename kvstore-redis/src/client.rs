@@ -1,36 +1,31 @@
-//! Calls: each finds the server for its keys, has a deadline, and is counted.
+//! All servers of a provider, and how many calls are under way.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use futures_util::future::{join, join_all};
 use kvstore_core::{Error, ErrorKind, Result};
 use tokio::runtime::Handle;
-use tokio::sync::{Semaphore, SemaphorePermit, TryAcquireError};
-use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep};
 
 use crate::RedisConfig;
 use crate::address::{Address, Servers};
+use crate::call::Call;
 use crate::cluster::Cluster;
-use crate::command::{Command, Reply};
-use crate::error::{Failure, unknown};
-use crate::link::{Link, Opener, Role};
+use crate::command::Command;
+use crate::link::{Opener, Role};
 use crate::node::{Node, Place};
 use crate::sentinel::Sentinel;
 use crate::shard::Shard;
-use crate::slots::{Use, slot};
-
-/// How often a read is asked again whose connection was lost.
-const READS: u32 = 2;
-
-/// How long it is until a command is given again that was refused for the moment.
-const AGAIN: Duration = Duration::from_millis(50);
+use crate::slots::slot;
 
 /// All servers of a provider.
 pub(crate) struct Client {
     servers: Topology,
     config: RedisConfig,
-    permits: Semaphore,
+    /// How many calls are under way, and whether there may be more.
+    pending: AtomicUsize,
+    is_closed: AtomicBool,
 }
 
 pub(crate) enum Topology {
@@ -80,7 +75,8 @@ impl Client {
     fn new(config: RedisConfig, servers: Topology) -> Arc<Self> {
         Arc::new(Self {
             servers,
-            permits: Semaphore::new(config.max_pending),
+            pending: AtomicUsize::new(0),
+            is_closed: AtomicBool::new(false),
             config,
         })
     }
@@ -100,30 +96,27 @@ impl Client {
 
     /// Begins a call: its deadline runs from here, over all of its commands.
     pub(crate) fn call(&self) -> Result<Call<'_>> {
-        match self.permits.try_acquire() {
-            Ok(permit) => Ok(Call {
-                client: self,
-                _permit: permit,
-                deadline: Instant::now() + self.config.timeout,
-            }),
-            Err(TryAcquireError::Closed) => Err(ErrorKind::Closed.into()),
-            Err(TryAcquireError::NoPermits) => {
-                let message = format!(
-                    "{} calls are under way, which is `max_pending`",
-                    self.config.max_pending
-                );
-                Err(Error::new(ErrorKind::Busy, message))
-            }
+        // From here on it is counted, and dropping it counts it no more.
+        let before = self.pending.fetch_add(1, Ordering::SeqCst);
+        let call = Call::new(self, &self.pending);
+        if self.is_closed.load(Ordering::SeqCst) {
+            return Err(ErrorKind::Closed.into());
         }
+        if before >= self.config.max_pending {
+            let message = format!(
+                "{} calls are under way, which is `max_pending`",
+                self.config.max_pending
+            );
+            return Err(Error::new(ErrorKind::Busy, message));
+        }
+        Ok(call)
     }
 
     /// Refuses new calls, waits for those under way until their deadlines, and ends the connections.
     pub(crate) async fn close(&self) {
-        self.permits.close();
+        self.is_closed.store(true, Ordering::SeqCst);
         let deadline = Instant::now() + self.config.timeout + Duration::from_millis(100);
-        while self.permits.available_permits() < self.config.max_pending
-            && Instant::now() < deadline
-        {
+        while self.pending.load(Ordering::SeqCst) > 0 && Instant::now() < deadline {
             sleep(Duration::from_millis(5)).await;
         }
         match &self.servers {
@@ -184,7 +177,7 @@ impl Topology {
     }
 
     /// Who is asked.
-    fn node(&self, command: &Command, replicas: bool) -> Option<Arc<Node>> {
+    pub(crate) fn node(&self, command: &Command, replicas: bool) -> Option<Arc<Node>> {
         match self {
             Self::One(shard) => Some(Arc::clone(shard.node(command, replicas))),
             Self::Cluster(cluster) => cluster.node(
@@ -196,365 +189,4 @@ impl Topology {
             Self::Rest(_) => None,
         }
     }
-}
-
-/// One call of the provider, which may give several commands.
-pub(crate) struct Call<'a> {
-    client: &'a Client,
-    _permit: SemaphorePermit<'a>,
-    pub(crate) deadline: Instant,
-}
-
-/// A command on its way to an answer.
-struct Item<'a> {
-    command: &'a Command,
-    answer: Option<Result<Reply, Failure>>,
-    /// Whom to ask instead, this once, while the slot moves.
-    asking: Option<Arc<Node>>,
-    replicas: bool,
-    /// How often its connection was lost, and how often it was sent elsewhere.
-    cuts: u32,
-    moves: u32,
-}
-
-impl<'a> Item<'a> {
-    fn new(command: &'a Command) -> Self {
-        Self {
-            command,
-            answer: None,
-            asking: None,
-            replicas: true,
-            cuts: 0,
-            moves: 0,
-        }
-    }
-}
-
-/// When a command that has no answer is given again.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Again {
-    AtOnce,
-    Soon,
-}
-
-impl Call<'_> {
-    /// Gives a command, and waits for its answer until the call's deadline.
-    pub(crate) async fn send(&self, command: Command) -> Result<Reply, Failure> {
-        let answer = self.give(&command).await;
-        match command.by_text() {
-            Some(text) if is_unknown_script(&answer) => self.give(&text).await,
-            _ => answer,
-        }
-    }
-
-    /// Gives several, on one key each: those for one server are written together.
-    pub(crate) async fn send_all(&self, commands: Vec<Command>) -> Vec<Result<Reply, Failure>> {
-        let mut answers = self.give_all(&commands).await;
-        let (places, texts): (Vec<usize>, Vec<Command>) = answers
-            .iter()
-            .zip(&commands)
-            .enumerate()
-            .filter(|(_, (answer, _))| is_unknown_script(answer))
-            .filter_map(|(place, (_, command))| Some((place, command.by_text()?)))
-            .unzip();
-        if !texts.is_empty() {
-            for (place, answer) in places.into_iter().zip(self.give_all(&texts).await) {
-                answers[place] = answer;
-            }
-        }
-        answers
-    }
-
-    /// Gives a command that is on no key to one server.
-    pub(crate) async fn ask(&self, node: &Arc<Node>, command: &Command) -> Result<Reply, Failure> {
-        let link = node.link_by(self.deadline).await.map_err(Failure::Lost)?;
-        node.ask(&link, command, self.deadline).await
-    }
-
-    async fn give(&self, command: &Command) -> Result<Reply, Failure> {
-        let servers = &self.client.servers;
-        #[cfg(feature = "rest")]
-        if let Topology::Rest(rest) = servers {
-            return rest.send(command, self.deadline).await;
-        }
-        let mut item = Item::new(command);
-        // The usual way, with nothing in it that is not needed.
-        if (!command.is_write() || self.client.config.wait_replicas == 0)
-            && let Some(node) = servers.node(command, true)
-            && let Some(link) = node.link()
-        {
-            let answer = node.ask(&link, command, self.deadline).await;
-            self.judge(&mut item, answer, &node, &link);
-            if let Some(answer) = item.answer {
-                return answer;
-            }
-        }
-        let mut items = [item];
-        self.finish(&mut items).await;
-        let [item] = items;
-        item.answer.unwrap_or_else(|| Err(nobody()))
-    }
-
-    async fn give_all(&self, commands: &[Command]) -> Vec<Result<Reply, Failure>> {
-        #[cfg(feature = "rest")]
-        if let Topology::Rest(rest) = &self.client.servers {
-            return rest.send_all(commands, self.deadline).await;
-        }
-        let mut items: Vec<_> = commands.iter().map(Item::new).collect();
-        self.finish(&mut items).await;
-        let answers = items.into_iter();
-        answers
-            .map(|item| item.answer.unwrap_or_else(|| Err(nobody())))
-            .collect()
-    }
-
-    /// Gives commands to the servers for their keys, again and again, until each has an answer.
-    async fn finish(&self, items: &mut [Item<'_>]) {
-        loop {
-            let mut groups: Vec<(Arc<Node>, Vec<&mut Item<'_>>)> = Vec::new();
-            let mut homeless = Vec::new();
-            for item in items.iter_mut().filter(|item| item.answer.is_none()) {
-                let node = item.asking.clone();
-                match node.or_else(|| self.client.servers.node(item.command, item.replicas)) {
-                    None => homeless.push(item),
-                    Some(node) => match groups
-                        .iter_mut()
-                        .find(|(other, _)| Arc::ptr_eq(other, &node))
-                    {
-                        Some((_, group)) => group.push(item),
-                        None => groups.push((node, vec![item])),
-                    },
-                }
-            }
-            if groups.is_empty() && homeless.is_empty() {
-                return;
-            }
-            let groups = groups
-                .into_iter()
-                .map(|(node, group)| self.visit(node, group));
-            let (again, ()) = join(join_all(groups), self.wait_for_home(homeless)).await;
-            if again.into_iter().flatten().max() == Some(Again::Soon) {
-                sleep_until(self.deadline.min(Instant::now() + AGAIN)).await;
-            }
-        }
-    }
-
-    /// Waits for a map that has somebody for keys whose slot nobody serves.
-    async fn wait_for_home(&self, items: Vec<&mut Item<'_>>) {
-        let Topology::Cluster(cluster) = &self.client.servers else {
-            return;
-        };
-        if items.is_empty() {
-            return;
-        }
-        let error = match timeout_at(self.deadline, cluster.changed()).await {
-            Ok(None) => return,
-            // Waiting does not help against a wrong password.
-            Ok(Some(error)) if error.is_retryable() => return,
-            Ok(Some(error)) => error,
-            Err(_) => {
-                let message = "the cluster has nobody who serves the key";
-                let error = cluster.error();
-                error.unwrap_or_else(|| Error::new(ErrorKind::Unavailable, message))
-            }
-        };
-        for item in items {
-            item.answer = Some(Err(Failure::Lost(error.clone())));
-        }
-    }
-
-    /// Gives a server its commands. Those that have no answer then are to be given again.
-    async fn visit(&self, node: Arc<Node>, mut items: Vec<&mut Item<'_>>) -> Option<Again> {
-        let link = match self.link(&node).await {
-            Ok(Some(link)) => link,
-            // There may be another server by now.
-            Ok(None) => return Some(Again::AtOnce),
-            Err(error) => {
-                for item in items {
-                    item.answer = Some(Err(Failure::Lost(error.clone())));
-                }
-                return None;
-            }
-        };
-        let (asking, wait) = (Command::other("ASKING"), self.wait());
-        let waits = wait
-            .as_ref()
-            .filter(|_| items.iter().any(|item| item.command.is_write()));
-        let mut commands = Vec::with_capacity(items.len() + 1);
-        for item in &items {
-            commands.extend(item.asking.is_some().then_some(&asking));
-            commands.push(item.command);
-        }
-        commands.extend(waits);
-        let mut answers = node.ask_all(&link, &commands, self.deadline).await;
-        let confirmed = waits.and_then(|_| answers.pop());
-        let mut again = None;
-        let mut answers = answers.into_iter();
-        for item in &mut items {
-            if item.asking.take().is_some() {
-                answers.next();
-            }
-            let answer = answers.next().unwrap_or_else(|| Err(nobody()));
-            let next = self.judge(item, answer, &node, &link);
-            again = again.max(next);
-            if let Some(confirmed) = &confirmed
-                && item.command.is_write()
-                && matches!(item.answer, Some(Ok(_)))
-                && let Err(error) = self.confirmed(confirmed)
-            {
-                item.answer = Some(Err(Failure::Lost(error)));
-            }
-        }
-        again
-    }
-
-    /// The connection to a server, or in a cluster `None` when its nodes were asked anew meanwhile.
-    async fn link(&self, node: &Arc<Node>) -> Result<Option<Link>> {
-        if let Some(link) = node.link() {
-            return Ok(Some(link));
-        }
-        match &self.client.servers {
-            Topology::Cluster(cluster) => tokio::select! {
-                link = node.link_by(self.deadline) => link.map(Some),
-                _ = cluster.changed() => Ok(None),
-            },
-            _ => node.link_by(self.deadline).await.map(Some),
-        }
-    }
-
-    /// Takes an answer, unless it says that the command was not carried out, and is to be given again.
-    fn judge(
-        &self,
-        item: &mut Item<'_>,
-        answer: Result<Reply, Failure>,
-        node: &Arc<Node>,
-        link: &Link,
-    ) -> Option<Again> {
-        let failure = match answer {
-            Ok(reply) => {
-                item.answer = Some(Ok(reply));
-                return None;
-            }
-            Err(failure) => failure,
-        };
-        let again = self.again(item, &failure, node, link);
-        // A last try without time for its answer would make a refusal an unknown outcome.
-        let needs = |again: &Again| match again {
-            Again::AtOnce => Duration::ZERO,
-            Again::Soon => AGAIN * 2,
-        };
-        let again = again.filter(|again| Instant::now() + needs(again) < self.deadline);
-        if again.is_none() {
-            let in_cluster = matches!(self.client.servers, Topology::Cluster(_));
-            item.answer = Some(Err(match failure.code() {
-                "MOVED" | "ASK" if in_cluster => {
-                    let message = "the cluster's nodes do not agree on who serves the key";
-                    let error = Error::new(ErrorKind::Unavailable, message);
-                    Failure::Lost(error.with_source(Error::from(failure)))
-                }
-                _ => failure,
-            }));
-        }
-        again
-    }
-
-    fn again(
-        &self,
-        item: &mut Item<'_>,
-        failure: &Failure,
-        node: &Arc<Node>,
-        link: &Link,
-    ) -> Option<Again> {
-        let Failure::Refused(refusal) = failure else {
-            let is_cut = matches!(failure, Failure::Cut(_));
-            let may = is_cut && !item.command.is_write() && item.cuts < READS;
-            item.cuts += 1;
-            item.replicas = false;
-            return may.then_some(Again::AtOnce);
-        };
-        if matches!(
-            node.place(),
-            Place::Replica(_)
-                | Place::At {
-                    role: Role::Replica,
-                    ..
-                }
-        ) {
-            // Whatever is wrong with a replica, the primary knows.
-            item.replicas = false;
-            return Some(Again::AtOnce);
-        }
-        match (&self.client.servers, failure.code()) {
-            (Topology::Cluster(cluster), code @ ("MOVED" | "ASK")) => {
-                let (slot, address) = refusal.redirection()?;
-                let address = node.address()?.said_by(address)?;
-                match code {
-                    "MOVED" => cluster.moved(slot, &address),
-                    _ => item.asking = Some(cluster.node_at(&address, self.usage(item.command))),
-                }
-                // Nodes that do not agree yet are not asked as fast as they can answer.
-                item.moves += 1;
-                Some(if item.moves > 2 {
-                    Again::Soon
-                } else {
-                    Again::AtOnce
-                })
-            }
-            (Topology::Cluster(cluster), "CLUSTERDOWN" | "TRYAGAIN" | "LOADING" | "READONLY") => {
-                cluster.look_again();
-                Some(Again::Soon)
-            }
-            (Topology::One(_), "READONLY") if matches!(node.place(), Place::Primary(_)) => {
-                // It was the primary; the sentinels know who is.
-                link.leave();
-                Some(Again::Soon)
-            }
-            _ => None,
-        }
-    }
-
-    fn usage(&self, command: &Command) -> Use {
-        match command.is_write() && self.client.config.wait_replicas > 0 {
-            true => Use::Writes,
-            false => Use::Primary,
-        }
-    }
-
-    /// What waits for replicas, if that is wanted, for a little less than there is time.
-    fn wait(&self) -> Option<Command> {
-        let replicas = self.client.config.wait_replicas;
-        if replicas == 0 {
-            return None;
-        }
-        let left = self.deadline.saturating_duration_since(Instant::now());
-        let left = left - (left / 4).min(Duration::from_millis(100));
-        let wait = Command::other("WAIT").word(replicas.to_string());
-        // Zero would be for ever.
-        Some(wait.word(left.as_millis().max(1).to_string()))
-    }
-
-    /// Whether as many replicas have received a write as are wanted.
-    fn confirmed(&self, answer: &Result<Reply, Failure>) -> Result<()> {
-        let wanted = self.client.config.wait_replicas;
-        match answer {
-            Ok(Reply::Int(replicas)) if *replicas >= i64::from(wanted) => Ok(()),
-            Ok(Reply::Int(replicas)) => {
-                let message = format!(
-                    "the primary has written it, and {replicas} of {wanted} replicas have received it in time"
-                );
-                Err(Error::new(ErrorKind::Unavailable, message).with_outcome_unknown())
-            }
-            Ok(_) => Err(unknown(crate::error::not_understood(), true)),
-            Err(failure) => Err(unknown(failure.clone().into(), true)),
-        }
-    }
-}
-
-fn is_unknown_script(answer: &Result<Reply, Failure>) -> bool {
-    matches!(answer, Err(Failure::Refused(refusal)) if refusal.to_string().contains("NOSCRIPT"))
-}
-
-/// What does not happen: each command gets an answer.
-fn nobody() -> Failure {
-    Failure::Lost(crate::error::not_understood())
 }

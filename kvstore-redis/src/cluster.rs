@@ -252,7 +252,7 @@ impl Shared {
             known.truncate(ASKED);
         }
         let mut asking: FuturesUnordered<_> = known
-            .iter()
+            .iter_mut()
             .map(|(address, link)| self.ask(address, link))
             .collect();
         while let Some(said) = asking.next().await {
@@ -275,11 +275,11 @@ impl Shared {
     }
 
     async fn ask_seed(&self, seed: &Address) -> Result<Vec<Part>> {
-        let (link, _task) = self.opener.open(seed, Role::Any).await?;
-        self.ask(seed, &link).await
+        let (mut link, _task) = self.opener.open(seed, Role::Any).await?;
+        self.ask(seed, &mut link).await
     }
 
-    async fn ask(&self, address: &Address, link: &Link) -> Result<Vec<Part>> {
+    async fn ask(&self, address: &Address, link: &mut Link) -> Result<Vec<Part>> {
         let slots = Command::other("CLUSTER").word("SLOTS");
         let answer = timeout(self.opener.connect_timeout, link.send(&slots)).await;
         let answer = answer.map_err(|_| {

@@ -7,7 +7,8 @@ use futures_util::StreamExt as _;
 use futures_util::stream::unfold;
 use kvstore_core::{BoxStream, Bytes, Error, ErrorKind, Result};
 
-use crate::client::{Call, Client, Topology};
+use crate::call::Call;
+use crate::client::{Client, Topology};
 use crate::command::{Command, Reply};
 use crate::error::{Failure, not_understood};
 use crate::link::Link;
@@ -145,7 +146,7 @@ impl Visit {
             let Some(node) = self.node.clone() else {
                 break call.send(scan(&self.cursor, pattern)).await?;
             };
-            let Some(link) = link(&node, call, servers).await? else {
+            let Some(mut link) = link(&node, call, servers).await? else {
                 return Ok(Page::Replaced);
             };
             if self.link.as_ref().is_some_and(|before| !before.is(&link)) {
@@ -160,7 +161,7 @@ impl Visit {
             self.link = Some(link.clone());
             tries -= 1;
             match node
-                .ask(&link, &scan(&self.cursor, pattern), call.deadline)
+                .ask(&mut link, &scan(&self.cursor, pattern), call.deadline)
                 .await
             {
                 Err(Failure::Cut(_)) if tries > 0 => {}

@@ -2,6 +2,7 @@
 
 mod address;
 mod batch;
+mod call;
 mod check;
 mod client;
 mod cluster;

@@ -169,7 +169,8 @@ impl Opener {
             commands.push(Command::other("ROLE"));
         }
         // Each by itself: an error of TLS comes to the first of them.
-        let answers = join_all(commands.iter().map(|command| link.send(command))).await;
+        let send = async |command| link.clone().send(command).await;
+        let answers = join_all(commands.iter().map(send)).await;
         for (place, answer) in answers.into_iter().enumerate() {
             match answer {
                 Err(Failure::Cut(error)) => {
@@ -216,9 +217,8 @@ impl Link {
         self.shared.left.notified().await;
     }
 
-    pub(crate) async fn send(&self, command: &Command) -> Result<Reply, Failure> {
-        let mut connection = self.connection.clone();
-        match connection.send_packed_command(command.packed()).await {
+    pub(crate) async fn send(&mut self, command: &Command) -> Result<Reply, Failure> {
+        match self.connection.send_packed_command(command.packed()).await {
             Ok(value) => read(value),
             Err(error) => Err(Failure::cut(error, command.is_write())),
         }
@@ -226,7 +226,7 @@ impl Link {
 
     /// Sends several, written together.
     pub(crate) async fn send_all(
-        &self,
+        &mut self,
         commands: impl IntoIterator<Item = &Command>,
     ) -> Vec<Result<Reply, Failure>> {
         let mut pipeline = Pipeline::new();
@@ -235,8 +235,8 @@ impl Link {
             pipeline.add_command(command.packed().clone());
             writes.push(command.is_write());
         }
-        let mut connection = self.connection.clone();
-        let answers = connection
+        let answers = self
+            .connection
             .send_packed_commands(&pipeline, 0, writes.len())
             .await;
         match answers {

@@ -148,11 +148,11 @@ impl Node {
     /// Gives one command over a connection, and waits for its answer until the deadline.
     pub(crate) async fn ask(
         self: &Arc<Self>,
-        link: &Link,
+        link: &mut Link,
         command: &Command,
         deadline: Instant,
     ) -> Result<Reply, Failure> {
-        let mut asking = Asking::new(self, link);
+        let mut asking = Asking::new(self);
         let answer = timeout_at(deadline, link.send(command)).await;
         asking.is_answered = answer.is_ok();
         answer.unwrap_or_else(|_| Err(Failure::timed_out(self.timeout, command.is_write())))
@@ -161,11 +161,11 @@ impl Node {
     /// Gives several commands, written together.
     pub(crate) async fn ask_all(
         self: &Arc<Self>,
-        link: &Link,
+        link: &mut Link,
         commands: &[&Command],
         deadline: Instant,
     ) -> Vec<Result<Reply, Failure>> {
-        let mut asking = Asking::new(self, link);
+        let mut asking = Asking::new(self);
         let answers = timeout_at(deadline, link.send_all(commands.iter().copied())).await;
         asking.is_answered = answers.is_ok();
         answers.unwrap_or_else(|_| {
@@ -175,12 +175,15 @@ impl Node {
         })
     }
 
-    /// Ends a connection if it does not answer any more.
-    fn probe(self: &Arc<Self>, link: &Link) {
+    /// Ends the connection if it does not answer any more.
+    fn probe(self: &Arc<Self>) {
+        let Some(mut link) = self.link() else {
+            return;
+        };
         if self.probing.swap(true, Ordering::AcqRel) {
             return;
         }
-        let (node, link) = (Arc::clone(self), link.clone());
+        let node = Arc::clone(self);
         self.runtime.spawn(async move {
             let ping = Command::other("PING");
             if timeout(node.timeout, link.send(&ping)).await.is_err() {
@@ -214,15 +217,13 @@ pub(crate) fn ended() -> Error {
 /// it still answers: the next caller would wait in vain as well.
 struct Asking<'a> {
     node: &'a Arc<Node>,
-    link: &'a Link,
     is_answered: bool,
 }
 
 impl<'a> Asking<'a> {
-    fn new(node: &'a Arc<Node>, link: &'a Link) -> Self {
+    fn new(node: &'a Arc<Node>) -> Self {
         Self {
             node,
-            link,
             is_answered: false,
         }
     }
@@ -231,7 +232,7 @@ impl<'a> Asking<'a> {
 impl Drop for Asking<'_> {
     fn drop(&mut self) {
         if !self.is_answered {
-            self.node.probe(self.link);
+            self.node.probe();
         }
     }
 }

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use kvstore_core::{Error, ErrorKind, Result};
 
 use crate::address::Address;
-use crate::client::{Call, Topology};
+use crate::call::Call;
+use crate::client::Topology;
 use crate::cluster::Cluster;
 use crate::command::{Command, Reply};
 use crate::error::not_understood;

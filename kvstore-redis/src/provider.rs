@@ -8,7 +8,8 @@ use kvstore_core::{
     TouchRequest, Version, Versions, async_trait,
 };
 
-use crate::client::{Call, Client};
+use crate::call::Call;
+use crate::client::Client;
 use crate::command::{Command, FullKey, Only, Reply, Ttl};
 use crate::error::{not_understood, unknown};
 use crate::script::{DELETE_IF, GET_ENTRY, PERSIST, SET_IF, sha1_hex};

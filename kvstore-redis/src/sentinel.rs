@@ -112,7 +112,7 @@ impl Sentinel {
 
     async fn ask(&self, sentinel: &Address, what: &str) -> Result<Vec<Fields>> {
         let opened = self.asking.open(sentinel, Role::Any).await;
-        let (link, _task) = opened.map_err(|error| match error.kind() {
+        let (mut link, _task) = opened.map_err(|error| match error.kind() {
             ErrorKind::Unauthenticated => {
                 let message = format!("the sentinel {sentinel} refuses: see `sentinel_password`");
                 Error::new(ErrorKind::Unauthenticated, message).with_source(error)

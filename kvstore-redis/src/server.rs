@@ -8,7 +8,8 @@ use kvstore_core::{Error, ErrorKind, Result, ServerInfo};
 
 use crate::RedisConfig;
 use crate::address::Servers;
-use crate::client::{Call, Client, Topology};
+use crate::call::Call;
+use crate::client::{Client, Topology};
 use crate::command::{Command, FullKey, Only, Reply, Ttl};
 use crate::error::{Failure, not_understood};
 use crate::node::Node;

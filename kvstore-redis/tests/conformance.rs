@@ -1,7 +1,7 @@
 //! The contract, by all the ways there are to a server.
 
 use kvstore_redis::{RedisConfig, RedisProvider};
-use kvstore_testsuite::servers::{Redis, RedisCluster, RedisServer};
+use kvstore_testsuite::servers::{Redis, RedisCluster, RedisSentinel, RedisServer};
 use kvstore_testsuite::{Fixture, unique_root};
 
 mod common;
@@ -70,4 +70,20 @@ mod least_rights {
 mod cluster {
     use super::*;
     kvstore_testsuite::conformance!(|| fixture(RedisCluster::shared().url("").parse().unwrap()));
+}
+
+/// Each write is confirmed by a replica, and goes over a connection of its own.
+mod cluster_of_valkey {
+    use super::*;
+    kvstore_testsuite::conformance!(|| fixture(
+        RedisCluster::shared_valkey()
+            .url("?wait_replicas=1")
+            .parse()
+            .unwrap()
+    ));
+}
+
+mod sentinel {
+    use super::*;
+    kvstore_testsuite::conformance!(|| fixture(RedisSentinel::shared().url("").parse().unwrap()));
 }

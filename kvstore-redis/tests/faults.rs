@@ -324,7 +324,7 @@ async fn a_connection_that_is_dead_and_does_not_say_so() {
         "set",
     );
     assert!(error.outcome_unknown());
-    // Under load all the while, which is when fred itself does not notice.
+    // Under load all the while.
     let load = texts.clone();
     let load = tokio::spawn(async move {
         loop {
@@ -339,6 +339,21 @@ async fn a_connection_that_is_dead_and_does_not_say_so() {
         Some("v")
     );
     load.abort();
+}
+
+/// Who has less patience than the deadline is not left with a dead connection for ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_is_dead_while_callers_drop_their_calls() {
+    let server = RedisServer::start();
+    let (url, dead) = half_open(&server, true).await;
+    let texts = texts(&url, "timeout=1s").await;
+    texts.set("there", "v").await.unwrap();
+    dead.store(true, Ordering::Release);
+    let impatient = async || {
+        let get = timeout(Duration::from_millis(100), texts.get("there")).await;
+        get.unwrap_or_else(|_| Err(ErrorKind::Timeout.into()))
+    };
+    assert_eq!(recovers("get", impatient).await.as_deref(), Some("v"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -387,4 +402,32 @@ async fn made_while_the_server_is_down() {
     server.restart();
     recovers("set", || texts.set("key", "v")).await;
     assert_eq!(texts.get("key").await.unwrap().as_deref(), Some("v"));
+}
+
+/// A server that is started anew counts its pages in another way.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_listing_is_whole_when_the_server_is_started_anew_meanwhile() {
+    let mut server = RedisServer::start_with(&DURABLE);
+    let texts = texts(server.url(), "timeout=5s").await;
+    let keys: Vec<_> = (0..10_000).map(|key| format!("{key}")).collect();
+    let items = keys.iter().map(|key| (key, "v"));
+    texts.set_many(items, SetOptions::new()).await.unwrap();
+    let mut listing = texts.keys("");
+    let mut named = Vec::new();
+    for round in 0..3 {
+        // In the middle of it.
+        for _ in 0..2_500 {
+            named.push(ends("next", listing.next()).await.unwrap().unwrap());
+        }
+        if round < 2 {
+            server.stop();
+            server.restart();
+        }
+    }
+    while let Some(key) = ends("next", listing.next()).await {
+        named.push(key.unwrap());
+    }
+    named.sort();
+    named.dedup();
+    assert_eq!(named.len(), keys.len());
 }

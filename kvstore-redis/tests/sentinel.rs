@@ -10,15 +10,15 @@ use kvstore_testsuite::servers::{RedisSentinel, RedisServer};
 use tokio::time::sleep;
 
 mod common;
-use common::{HANGS, SECRET, ends, failed, not_connected, recovers, texts};
-
-fn url(redis: &RedisSentinel) -> String {
-    format!("redis-sentinel://{}", redis.hosts())
-}
+use common::{HANGS, SECRET, ends, failed, not_connected, recovers};
 
 fn config(redis: &RedisSentinel) -> RedisConfig {
-    let url = format!("{}?master={}", url(redis), redis.name());
-    url.parse().unwrap()
+    redis.url("").parse().unwrap()
+}
+
+async fn texts(redis: &RedisSentinel, parameters: &str) -> KeyValueStore<String> {
+    let connected = RedisProvider::connect(redis.url(parameters)).await;
+    KeyValueStore::text(connected.unwrap())
 }
 
 fn gone(error: &Error) -> bool {
@@ -28,7 +28,7 @@ fn gone(error: &Error) -> bool {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_primary_that_is_killed_and_comes_back_as_a_replica() {
     let mut redis = RedisSentinel::start();
-    let texts = texts(&url(&redis), "master=mymaster&timeout=500ms").await;
+    let texts = texts(&redis, "&timeout=500ms").await;
     texts.set("key", "v").await.unwrap();
     let old = redis.primary();
     redis.command(old, &["WAIT", "2", "5000"]);
@@ -57,11 +57,7 @@ async fn a_primary_that_is_killed_and_comes_back_as_a_replica() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_primary_that_halts_and_goes_on_as_one_that_is_none() {
     let mut redis = RedisSentinel::start();
-    let texts = texts(
-        &url(&redis),
-        "master=mymaster&timeout=400ms&connect_timeout=400ms",
-    )
-    .await;
+    let texts = texts(&redis, "&timeout=400ms&connect_timeout=400ms").await;
     texts.set("key", "v").await.unwrap();
     let old = redis.primary();
     redis.command(old, &["WAIT", "2", "5000"]);
@@ -91,7 +87,7 @@ async fn a_primary_that_halts_and_goes_on_as_one_that_is_none() {
 #[tokio::test(flavor = "multi_thread")]
 async fn primaries_that_change_places_under_load() {
     let mut redis = RedisSentinel::start();
-    let texts = texts(&url(&redis), "master=mymaster&timeout=1s&wait_replicas=1").await;
+    let texts = texts(&redis, "&timeout=1s&wait_replicas=1").await;
     let done = Arc::new(AtomicBool::new(false));
     let load = |own: &'static str| {
         let (texts, done) = (texts.clone(), Arc::clone(&done));
@@ -131,7 +127,7 @@ async fn primaries_that_change_places_under_load() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_listing_goes_on_at_the_new_primary() {
     let mut redis = RedisSentinel::start();
-    let texts = texts(&url(&redis), "master=mymaster&timeout=10s").await;
+    let texts = texts(&redis, "&timeout=10s").await;
     let keys: Vec<_> = (0..5_000).map(|key| format!("{key}")).collect();
     let items = keys.iter().map(|key| (key, "v"));
     texts.set_many(items, SetOptions::new()).await.unwrap();
@@ -192,7 +188,8 @@ async fn names_and_credentials() {
         .password("hunter4")
         .sentinel_password("hunter3");
     not_connected(wrong, ErrorKind::Unauthenticated, "refused").await;
-    let url = format!("{}?master=another&sentinel_password=hunter3", url(&redis));
+    let hosts = redis.hosts();
+    let url = format!("redis-sentinel://{hosts}?master=another&sentinel_password=hunter3");
     let other: RedisConfig = url.parse().unwrap();
     not_connected(
         other.password(SECRET),
@@ -210,12 +207,7 @@ async fn names_and_credentials() {
 #[tokio::test(flavor = "multi_thread")]
 async fn tls() {
     let redis = RedisSentinel::start_tls(&[]);
-    let url = format!(
-        "rediss-sentinel://{}?master={}",
-        redis.hosts(),
-        redis.name()
-    );
-    let config: RedisConfig = url.parse().unwrap();
+    let config = config(&redis);
     not_connected(config.clone(), ErrorKind::InvalidConfig, "certificate").await;
     let config = config.ca(redis.ca_path());
     let config = config.client_cert(redis.client_cert_path(), redis.client_key_path());

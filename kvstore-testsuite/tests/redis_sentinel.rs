@@ -18,8 +18,9 @@ fn there_are_a_primary_two_replicas_and_three_sentinels() {
         assert_eq!(redis.primary(), 0);
         assert_eq!(redis.replicas(), [1, 2]);
         let sentinels = [0, 1, 2].map(|i| redis.sentinel_address(i).to_string());
-        let url = format!("redis-sentinel://{}/mymaster/3?a=b", sentinels.join(","));
-        assert_eq!(redis.url("/3?a=b"), url);
+        let sentinels = sentinels.join(",");
+        let url = format!("redis-sentinel://{sentinels}?master=mymaster&a=b");
+        assert_eq!(redis.url("&a=b"), url);
         for sentinel in 0..3 {
             let primary = redis.sentinel_command(
                 sentinel,
@@ -75,7 +76,7 @@ fn a_killed_primary_is_replaced_and_comes_back_as_a_replica() {
 #[test]
 fn the_sentinels_fail_over_when_told() {
     let mut redis = RedisSentinel::start_named("fruits");
-    assert!(redis.url("").ends_with("/fruits"));
+    assert!(redis.url("").ends_with("?master=fruits"));
     let mut old = 0;
     for _ in 0..2 {
         let new = redis.failover();

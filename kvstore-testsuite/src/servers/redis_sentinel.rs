@@ -30,7 +30,7 @@ const NAME: &str = "mymaster";
 /// use kvstore_testsuite::servers::RedisSentinel;
 ///
 /// let mut redis = RedisSentinel::start();
-/// let url = redis.url("?timeout=5s");
+/// let url = redis.url("&timeout=5s");
 /// // … connect a store to `url`, and write …
 /// let old = redis.primary();
 /// redis.stop(old);
@@ -143,15 +143,17 @@ impl RedisSentinel {
         })
     }
 
-    /// The URL of all sentinels with the primary's name, and with what is to follow, as `?timeout=1s`:
-    /// `redis-sentinel://127.0.0.1:7000,…/mymaster`, or `rediss-sentinel://localhost:7000,…` if they speak TLS.
+    /// The URL of all sentinels with the primary's name, and with what is to follow, as `&timeout=1s`:
+    /// `redis-sentinel://127.0.0.1:7000,…?master=mymaster`, or `rediss-sentinel://localhost:7000,…` if they speak
+    /// TLS.
     pub fn url(&self, rest: &str) -> String {
         let scheme = if self.tls.is_some() {
             "rediss"
         } else {
             "redis"
         };
-        format!("{scheme}-sentinel://{}/{}{rest}", self.hosts(), self.name)
+        let hosts = self.hosts();
+        format!("{scheme}-sentinel://{hosts}?master={}{rest}", self.name)
     }
 
     /// The hosts and ports of all sentinels, `127.0.0.1:7000,127.0.0.1:7001,…`, for a URL that a test makes itself.
