@@ -70,9 +70,10 @@ pub(crate) fn root(scheme: &str) -> Option<Root> {
         "memcached" | "memcacheds" => Root::Appended("prefix", ""),
         "memory" => Root::Own,
         "mongodb" | "mongodb+srv" => Root::Named("collection"),
-        "redis" | "rediss" | "valkey" | "valkeys" | "redis+unix" | "valkey+unix" => {
-            Root::Appended("prefix", "")
-        }
+        "redis" | "rediss" | "redis-cluster" | "rediss-cluster" | "redis-sentinel"
+        | "rediss-sentinel" | "redis+unix" | "valkey" | "valkeys" | "valkey-cluster"
+        | "valkeys-cluster" | "valkey-sentinel" | "valkeys-sentinel" | "valkey+unix"
+        | "upstash+https" | "upstash+http" => Root::Appended("prefix", ""),
         // A folder, so that what is no name in a folder is tried.
         "s3" | "s3+http" => Root::Appended("prefix", "/"),
         "vault" | "vault+http" | "openbao" | "openbao+http" => Root::Below("path", "kvstore"),
