@@ -146,9 +146,13 @@ async fn take(request: Whole, shared: Arc<Shared>) -> io::Result<Sent> {
         let mut state = shared.state();
         state.requests += 1;
         state.headers.clone_from(&request.headers);
+        // One fault a request.
         match stalls {
             true => (None, false),
-            false => (state.told.pop_front(), std::mem::take(&mut state.cut)),
+            false => match state.told.pop_front() {
+                None => (None, std::mem::take(&mut state.cut)),
+                told => (told, false),
+            },
         }
     };
     if stalls {
