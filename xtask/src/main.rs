@@ -1,6 +1,7 @@
 //! `cargo xtask`: the checks of this workspace, and the servers its tests need.
 
 mod checks;
+mod python;
 mod report;
 mod servers;
 mod workspace;

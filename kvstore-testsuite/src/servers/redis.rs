@@ -85,14 +85,21 @@ impl Redis {
 
     /// Gives it one command; the error is one of the network.
     pub(super) fn ask<A: AsRef<[u8]>>(&self, args: &[A]) -> io::Result<Reply> {
+        match self.open()? {
+            Ok(mut connection) => connection.command(args),
+            Err(refusal) => Ok(Reply::Error(refusal)),
+        }
+    }
+
+    /// A connection on which the greeting was said; the inner error is a refusal of it.
+    pub(super) fn open(&self) -> io::Result<Result<Connection, String>> {
         let mut connection = Connection::open(self.address)?;
         for command in &self.greeting {
-            let reply = connection.command(command)?;
-            if matches!(reply, Reply::Error(_)) {
-                return Ok(reply);
+            if let Reply::Error(e) = connection.command(command)? {
+                return Ok(Err(e));
             }
         }
-        connection.command(args)
+        Ok(Ok(connection))
     }
 
     /// A field of `INFO server`, if it answers.
