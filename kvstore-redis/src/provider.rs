@@ -286,6 +286,8 @@ pub(crate) fn data(answer: Reply) -> Result<Option<Bytes>> {
     match answer {
         Reply::Nil => Ok(None),
         Reply::Data(value) => Ok(Some(value)),
+        // By the REST API, the value `OK` may come as this.
+        Reply::Done => Ok(Some(Bytes::from_static(b"OK"))),
         _ => Err(not_understood()),
     }
 }

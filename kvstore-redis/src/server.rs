@@ -164,24 +164,36 @@ pub(crate) async fn ping(client: &Client) -> Result<ServerInfo> {
         Topology::Cluster(cluster) => {
             let map = cluster.looked_at(call.deadline).await?;
             let nodes = map.shards().iter().map(|shard| &shard.primary);
-            let answers = join_all(nodes.map(|node| ping_one(&call, Some(node)))).await;
+            let answers = nodes.map(|node| ping_one(&call, client.config(), Some(node)));
+            let answers = join_all(answers).await;
             let mut answers = answers.into_iter();
             let first = answers.next().ok_or_else(not_understood)??;
             answers.try_fold(first, |all, one| one.map(|one| with_warnings(all, &one)))?
         }
-        _ => ping_one(&call, None).await?,
+        _ => ping_one(&call, client.config(), None).await?,
     };
     Ok(of_config(client.config(), answer))
 }
 
-async fn ping_one(call: &Call<'_>, node: Option<&Arc<Node>>) -> Result<ServerInfo> {
+async fn ping_one(
+    call: &Call<'_>,
+    config: &RedisConfig,
+    node: Option<&Arc<Node>>,
+) -> Result<ServerInfo> {
     let ask = async |command: Command| match node {
         Some(node) => call.ask(node, &command).await,
         None => call.send(command).await,
     };
     ask(Command::other("PING")).await?;
     match ask(Command::other("INFO")).await {
-        Ok(Reply::Data(text)) => Ok(read(&String::from_utf8_lossy(&text))),
+        Ok(Reply::Data(text)) => {
+            let mut info = read(&String::from_utf8_lossy(&text));
+            if config.is_upstash() {
+                // What it says is the version of Redis that it is compatible with.
+                info.product = "upstash".to_owned();
+            }
+            Ok(info)
+        }
         Ok(_) => Err(not_understood()),
         Err(failure) if failure.code() == "NOPERM" => Ok(ServerInfo::new("redis").with_warning(
             "the ACL user may not ask for INFO: the version, eviction and durability are not known",

@@ -1,6 +1,8 @@
 //! The contract, by all the ways there are to a server.
 
 use kvstore_redis::{RedisConfig, RedisProvider};
+#[cfg(feature = "rest")]
+use kvstore_testsuite::servers::UpstashFront;
 use kvstore_testsuite::servers::{Redis, RedisCluster, RedisSentinel, RedisServer};
 use kvstore_testsuite::{Fixture, unique_root};
 
@@ -86,4 +88,16 @@ mod cluster_of_valkey {
 mod sentinel {
     use super::*;
     kvstore_testsuite::conformance!(|| fixture(RedisSentinel::shared().url("").parse().unwrap()));
+}
+
+/// What Upstash documents of the Redis protocol, and no other command: over TLS, with a password.
+mod upstash {
+    use super::*;
+    kvstore_testsuite::conformance!(|| fixture(common::upstash(RedisServer::shared())));
+}
+
+#[cfg(feature = "rest")]
+mod rest {
+    use super::*;
+    kvstore_testsuite::conformance!(|| fixture(common::rest(UpstashFront::shared())));
 }

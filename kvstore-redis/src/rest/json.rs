@@ -8,22 +8,27 @@ use crate::command::{Command, Reply};
 use crate::error::{Failure, Refusal, not_understood, unknown};
 
 /// Makes bytes of what `as_text` has made of them, in all arguments of a script.
-const BYTES: &str = r"local t={} for i=128,191 do t['\194'..string.char(i)]=string.char(i) t['\195'..string.char(i)]=string.char(i+64) end \
-for i=1,#ARGV do ARGV[i]=string.gsub(ARGV[i],'[\194\195][\128-\191]',t) end ";
+const BYTES: &str = "local t={} local c=string.char \
+                     for i=0,31 do t[c(196,128+i)]=c(i) end \
+                     for i=128,191 do t[c(194,i)]=c(i) t[c(195,i)]=c(i+64) end \
+                     for i=1,#ARGV do ARGV[i]=string.gsub(ARGV[i],'[\\194-\\196][\\128-\\191]',t) end ";
 
 /// A command, as Upstash takes it.
 ///
-/// JSON holds text alone. Where a word is none, the command is a script that makes the bytes of what stands for them.
+/// JSON holds text alone, and writes control characters in six bytes. Where a word is no text, or would be more than
+/// twice as long, the command is a script that makes the bytes of what stands for them.
 pub(crate) fn command(command: &Command) -> Vec<u8> {
     let words: Vec<&[u8]> = command.words().collect();
     let texts: Result<Vec<&str>, _> = words.iter().map(|word| std::str::from_utf8(word)).collect();
-    match texts {
-        Ok(texts) => array(&texts),
-        Err(_) => {
-            let script = as_script(command, &words);
-            array(&script.iter().map(String::as_str).collect::<Vec<_>>())
+    if let Ok(texts) = texts {
+        let json = array(&texts);
+        let bytes: usize = words.iter().map(|word| word.len()).sum();
+        if json.len() <= 2 * bytes + BYTES.len() {
+            return json;
         }
     }
+    let script = as_script(command, &words);
+    array(&script.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
 /// A script that gives bytes back, as those that [`command`] makes.
@@ -60,9 +65,13 @@ fn as_script(command: &Command, words: &[&[u8]]) -> Vec<String> {
     head.into_iter().chain(keys).chain(args).collect()
 }
 
-/// Bytes as text of the characters with their numbers.
+/// Bytes as text: of the characters with their numbers, but for control characters, which JSON makes long.
 fn as_text(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| char::from(*byte)).collect()
+    let stands = |byte: &u8| match byte {
+        0..32 => char::from_u32(0x100 + u32::from(*byte)).unwrap_or_default(),
+        _ => char::from(*byte),
+    };
+    bytes.iter().map(stands).collect()
 }
 
 fn array(words: &[&str]) -> Vec<u8> {
@@ -88,7 +97,12 @@ pub(crate) fn answers(
             let read = |item| read(item).unwrap_or_else(|| Err(strange()));
             Ok(items.into_iter().map(read).collect())
         }
-        _ => Err(strange()),
+        // All of them were refused.
+        Ok(item) => Err(match read(item) {
+            Some(Err(failure)) => failure,
+            _ => strange(),
+        }),
+        Err(_) => Err(strange()),
     }
 }
 
@@ -107,15 +121,20 @@ fn read(item: Value) -> Option<Result<Reply, Failure>> {
     if let Some(Value::String(error)) = item.get("error") {
         return Some(Err(Failure::Refused(Refusal::new(error))));
     }
-    reply(item.remove("result")?).map(Ok)
+    match item.remove("result")? {
+        Value::String(text) if text == OK => Some(Ok(Reply::Done)),
+        result => reply(result).map(Ok),
+    }
 }
+
+/// The one string that is not encoded, which no encoding gives: what a write answers, or perhaps a value.
+const OK: &str = "OK";
 
 fn reply(result: Value) -> Option<Reply> {
     Some(match result {
         Value::Null => Reply::Nil,
         Value::Number(number) => Reply::Int(number.as_i64()?),
-        // The one string that is not encoded, and that no encoding gives.
-        Value::String(text) if text == "OK" => Reply::Done,
+        Value::String(text) if text == OK => Reply::Data(OK.into()),
         Value::String(text) => Reply::Data(BASE64_STANDARD.decode(text).ok()?.into()),
         Value::Array(items) => Reply::List(items.into_iter().map(reply).collect::<Option<_>>()?),
         _ => return None,
@@ -144,7 +163,7 @@ mod tests {
         let words = json(command(&set));
         assert_eq!(words[0], "EVAL");
         assert!(words[1].starts_with(BYTES) && words[1].ends_with("(unpack(ARGV))"));
-        let stand = "\0\u{7f}\u{80}\u{c2}\u{ff}";
+        let stand = "\u{100}\u{7f}\u{80}\u{c2}\u{ff}";
         let key = as_text("pü".as_bytes());
         assert_eq!(words[2..], ["1", "pü", "SET", &key, stand, "KEEPTTL"]);
         let items = [(FullKey("", "a"), &value[..]), (FullKey("", "b"), b"w")];
@@ -154,6 +173,19 @@ mod tests {
         let words = json(command(&set.word("sha").word(value)));
         assert!(words[1].ends_with(crate::script::SET_IF.text));
         assert_eq!(words[2..], ["1", "k", "sha", stand]);
+    }
+
+    #[test]
+    fn nothing_becomes_more_than_twice_as_long() {
+        for value in [
+            vec![7; 100_000],
+            vec![255; 100_000],
+            "€".repeat(50_000).into_bytes(),
+        ] {
+            let set = Command::set(FullKey("", "k"), &value, Ttl::Never, None);
+            let json = command(&set);
+            assert!(json.len() < 2 * value.len() + 1024, "{}", json.len());
+        }
     }
 
     #[test]
@@ -189,5 +221,16 @@ mod tests {
         let several = answers(br#"[{"result":1},{"error":"ERR x"}]"#, 2, true).unwrap();
         assert!(several[0].is_ok() && several[1].is_err());
         assert!(answers(br#"[{"result":1}]"#, 2, true).is_err());
+        let refused = answers(br#"{"error":"WRONGPASS x"}"#, 2, true).unwrap_err();
+        assert_eq!(refused.code(), "WRONGPASS");
+        let list = one(r#"{"result":["OK","T0s="]}"#).unwrap();
+        let Reply::List(items) = list else {
+            panic!("{list:?}")
+        };
+        assert!(
+            items
+                .iter()
+                .all(|item| matches!(item, Reply::Data(data) if data == "OK"))
+        );
     }
 }

@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 use kvstore_core::{Error, ErrorKind, KeyValueStore, SetOptions};
 use kvstore_redis::{RedisConfig, RedisProvider};
 use kvstore_testsuite::proxy::Proxy;
-use kvstore_testsuite::servers::RedisServer;
+use kvstore_testsuite::servers::{RedisServer, Reply, UpstashFront};
+use kvstore_testsuite::unique_root;
 
 /// The rights that the README says are needed.
 pub const RIGHTS: &str =
@@ -133,4 +134,38 @@ pub async fn behind(server: &RedisServer, parameters: &str) -> (Proxy, KeyValueS
     let proxy = Proxy::start(server.address()).await.unwrap();
     let texts = texts(&format!("redis://{}", proxy.address()), parameters).await;
     (proxy, texts)
+}
+
+/// A user with the commands that Upstash documents and no others, over TLS with a password.
+pub fn upstash(server: &RedisServer) -> RedisConfig {
+    let user = unique_root();
+    server.command(&[
+        "ACL", "SETUSER", &user, "reset", "on", ">secret", "~*", "-@all",
+    ]);
+    let mut known = 0;
+    for command in UpstashFront::commands() {
+        let allow = format!("+{}", command.to_lowercase());
+        // This Redis is older than what Upstash has of it.
+        if !matches!(
+            server.try_command(&["ACL", "SETUSER", &user, &allow]),
+            Reply::Error(_)
+        ) {
+            known += 1;
+        }
+    }
+    assert!(
+        known > 200,
+        "only {known} of Upstash's commands are known to this Redis"
+    );
+    let config: RedisConfig = server.tls_url().parse().unwrap();
+    let config = config.ca(server.ca_path()).upstash();
+    config.username(user).password("secret")
+}
+
+/// The REST API of a front.
+#[cfg(feature = "rest")]
+pub fn rest(front: &UpstashFront) -> RedisConfig {
+    let token = front.token().replace('%', "%25").replace('/', "%2F");
+    let url = format!("upstash+http://:{token}@{}", front.address());
+    url.parse().unwrap()
 }

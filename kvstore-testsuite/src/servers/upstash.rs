@@ -146,6 +146,12 @@ impl UpstashFront {
         &self.redis
     }
 
+    /// The commands that Upstash documents, by Redis' protocol too, a bar before subcommands: `GETDEL`,
+    /// `CLIENT|SETINFO`. A Redis may know fewer.
+    pub fn commands() -> impl Iterator<Item = &'static str> {
+        commands::all()
+    }
+
     /// How many requests came since the last [`reset`](Self::reset), refused and stalled ones too.
     pub fn requests(&self) -> usize {
         self.shared.state().requests

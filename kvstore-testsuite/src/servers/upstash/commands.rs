@@ -59,6 +59,18 @@ const CONNECTED: &str = "
     MONITOR PSUBSCRIBE PUNSUBSCRIBE SUBSCRIBE UNSUBSCRIBE
 ";
 
+/// What Upstash has of `CLIENT`, by Redis' protocol.
+const CLIENT: &str = "
+    CLIENT|GETNAME CLIENT|ID CLIENT|INFO CLIENT|LIST CLIENT|SETINFO CLIENT|SETNAME
+";
+
+/// All documented commands, by both protocols.
+pub(super) fn all() -> impl Iterator<Item = &'static str> {
+    let lists = [READ, OTHER, CONNECTED, CLIENT].into_iter();
+    let all = lists.flat_map(str::split_whitespace);
+    all.filter(|name| *name != "CLIENT")
+}
+
 /// The one parameter of the server that Upstash shows.
 const PARAMETER: &str = "notify-keyspace-events";
 
