@@ -172,9 +172,10 @@ fn all(answer: Result<Reply, Failure>, items: usize) -> Vec<Result<Outcome>> {
 
 /// Whether each key by itself may have another answer: one of them is forbidden, or all together are too much.
 fn for_one_key(answer: &Result<Reply, Failure>) -> bool {
-    let Err(Failure::Refused(refusal)) = answer else {
-        return false;
-    };
-    let kind = Error::from(refusal.clone()).kind();
-    matches!(kind, ErrorKind::PermissionDenied | ErrorKind::ValueTooLarge)
+    let kind = answer.as_ref().err().cloned().map(Error::from);
+    let kind = kind.map(|error| error.kind());
+    matches!(
+        kind,
+        Some(ErrorKind::PermissionDenied | ErrorKind::ValueTooLarge)
+    )
 }

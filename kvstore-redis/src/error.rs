@@ -286,13 +286,7 @@ pub(crate) fn connecting(
 
 /// What TLS said, where an error comes from it.
 fn tls_error<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a rustls::Error> {
-    causes(error).find_map(|cause| {
-        let inner = cause
-            .downcast_ref::<io::Error>()
-            .and_then(io::Error::get_ref);
-        let inner = inner.map(|inner| inner as &(dyn StdError + 'static));
-        inner.unwrap_or(cause).downcast_ref()
-    })
+    causes(error).find_map(|cause| cause.downcast_ref())
 }
 
 fn io_kind(error: &(dyn StdError + 'static)) -> Option<io::ErrorKind> {
@@ -302,6 +296,7 @@ fn io_kind(error: &(dyn StdError + 'static)) -> Option<io::ErrorKind> {
     })
 }
 
+/// An error, and what it comes from.
 fn causes<'a>(
     error: &'a (dyn StdError + 'static),
 ) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
@@ -311,7 +306,10 @@ fn causes<'a>(
         None => error,
     };
     std::iter::successors(Some(plain(error)), move |error| {
-        StdError::source(*error).map(plain)
+        // What an I/O error wraps it does not name as its source.
+        let wrapped = error.downcast_ref().and_then(io::Error::get_ref);
+        let wrapped = wrapped.map(|wrapped| wrapped as &'a (dyn StdError + 'static));
+        wrapped.or_else(|| StdError::source(*error)).map(plain)
     })
 }
 
