@@ -34,7 +34,11 @@ async fn the_table_of_providers_is_true() {
             "memory:",
         ),
         row(mongodb.capabilities(), "MongoDB", "mongodb://host/database"),
-        row(redis.capabilities(), "Redis, Valkey", "redis://host"),
+        row(
+            redis.capabilities(),
+            "Redis, Valkey, Upstash",
+            "redis://host",
+        ),
         row(
             s3.capabilities(),
             "AWS S3, SeaweedFS, MinIO and others",

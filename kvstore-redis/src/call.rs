@@ -387,7 +387,18 @@ impl Call<'_> {
                 Err(Error::new(ErrorKind::Unavailable, message).with_outcome_unknown())
             }
             Ok(_) => Err(unknown(not_understood(), true)),
-            Err(failure) => Err(unknown(failure.clone().into(), true)),
+            Err(failure) => {
+                let error = match failure.code() {
+                    "NOPERM" => {
+                        let message =
+                            "the ACL user lacks a command that `wait_replicas` needs: allow +wait";
+                        let refusal = Error::from(failure.clone());
+                        Error::new(ErrorKind::PermissionDenied, message).with_source(refusal)
+                    }
+                    _ => failure.clone().into(),
+                };
+                Err(unknown(error, true))
+            }
         }
     }
 }

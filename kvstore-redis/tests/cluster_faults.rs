@@ -6,12 +6,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use kvstore_core::{Error, ErrorKind, KeyValueStore};
-use kvstore_testsuite::servers::RedisCluster;
+use kvstore_redis::RedisConfig;
+use kvstore_testsuite::servers::{RedisCluster, RedisServer};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 mod common;
-use common::{ends, failed, recovers, texts};
+use common::{ends, failed, not_connected, recovers, texts};
 
 fn gone(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Timeout)
@@ -231,6 +232,20 @@ async fn a_cluster_that_is_down() {
         Some("v")
     );
     recovers("set", || texts.set(&key, "w")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn waiting_wants_a_right_and_replicas_which_connecting_finds() {
+    let server = RedisServer::start();
+    let rights = common::RIGHTS.split(' ');
+    let user = ["ACL", "SETUSER", "someone", "on", ">secret", "~*"].into_iter();
+    server.command(&user.chain(rights).collect::<Vec<_>>());
+    let config: RedisConfig = server.url().parse().unwrap();
+    let config = config.timeout(Duration::from_millis(500)).wait_replicas(1);
+    let config = config.username("someone").password("secret");
+    not_connected(config.clone(), ErrorKind::PermissionDenied, "allow +wait").await;
+    server.command(&["ACL", "SETUSER", "someone", "+wait"]);
+    not_connected(config, ErrorKind::Unavailable, "0 of 1 replicas").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -10,6 +10,7 @@ mod memory;
 mod mongodb;
 mod redis;
 mod s3;
+mod upstash;
 mod vault;
 mod zookeeper;
 
@@ -27,12 +28,13 @@ fn main() -> io::Result<()> {
     let group = asked.next();
     let bench = Bench::new(measure, asked.next().cloned().unwrap_or_default())?;
     type Group = fn(&Bench);
-    let groups: [(&str, Group); 8] = [
+    let groups: [(&str, Group); 9] = [
         ("memory", memory::run),
         ("file", file::run),
         ("redis", redis::run),
         ("mongodb", mongodb::run),
         ("s3", s3::run),
+        ("upstash", upstash::run),
         ("vault", vault::run),
         ("memcached", memcached::run),
         ("zookeeper", zookeeper::run),
