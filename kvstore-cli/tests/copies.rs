@@ -29,6 +29,9 @@ fn a_round_of_migrations_changes_nothing() {
             Place::s3(),
             Place::file(),
             Place::redis(),
+            Place::redis_cluster(),
+            Place::upstash(),
+            Place::redis_sentinel(),
             Place::vault(),
         ];
         let count = fill(&places[0], (type_, kind));

@@ -198,9 +198,12 @@ impl Rest {
         deadline: Instant,
     ) -> Result<Bytes, Failure> {
         let body = Bytes::from(body);
+        let Ok(_permit) = timeout_at(deadline, self.connections.acquire()).await else {
+            let message =
+                "no connection was free in time: `max_connections` requests are under way";
+            return Err(Failure::Lost(Error::new(ErrorKind::Timeout, message)));
+        };
         let answering = async {
-            // It is never closed.
-            let _permit = self.connections.acquire().await;
             match self.exchange(uri, &body, writes).await {
                 Err(Failure::Cut(_)) if !writes => self.exchange(uri, &body, writes).await,
                 answer => answer,

@@ -34,15 +34,7 @@ impl Sentinel {
     /// Opens a connection to who is the primary now.
     pub(crate) async fn open_primary(&self) -> Result<(Link, JoinHandle<()>)> {
         let said = self.ask_all("MASTER").await?;
-        // Of two primaries, the one that was made later: the other does not know yet.
-        let epoch = |fields: &Fields| -> u64 {
-            let epoch = fields
-                .get("config-epoch")
-                .and_then(|epoch| epoch.parse().ok());
-            epoch.unwrap_or(0)
-        };
-        let primary = said.iter().flatten().max_by_key(|fields| epoch(fields));
-        let address = primary.and_then(address).ok_or_else(not_understood)?;
+        let address = latest(said.iter().flatten()).ok_or_else(not_understood)?;
         self.opener.open(&address, Role::Primary).await
     }
 
@@ -86,13 +78,17 @@ impl Sentinel {
             .iter()
             .map(|sentinel| self.ask(sentinel, what))
             .collect();
-        let (mut said, mut error) = (Vec::new(), None);
+        let (mut said, mut error) = (Vec::new(), None::<Error>);
         while said.is_empty()
             && let Some(answer) = answers.next().await
         {
             match answer {
                 Ok(fields) => said.push(fields),
-                Err(failed) => error = Some(failed),
+                // What waiting does not mend is worth more than that another cannot be reached.
+                Err(failed) if error.as_ref().is_none_or(Error::is_retryable) => {
+                    error = Some(failed);
+                }
+                Err(_) => {}
             }
         }
         let others = async {
@@ -154,6 +150,15 @@ fn fields(reply: &Reply) -> Fields {
     pairs.map(|pair| (text(&pair[0]), text(&pair[1]))).collect()
 }
 
+/// Of several primaries, the one that was made last: who names another does not know yet.
+fn latest<'a>(said: impl Iterator<Item = &'a Fields>) -> Option<Address> {
+    let epoch = |fields: &&Fields| -> u64 {
+        let epoch = fields.get("config-epoch");
+        epoch.and_then(|epoch| epoch.parse().ok()).unwrap_or(0)
+    };
+    said.max_by_key(epoch).and_then(address)
+}
+
 fn address(fields: &Fields) -> Option<Address> {
     let host = fields.get("ip").filter(|host| !host.is_empty())?;
     Some(Address::Tcp(
@@ -170,5 +175,42 @@ fn not_understood() -> Error {
 impl fmt::Display for Sentinel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "`{}` of the sentinels", self.name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_knows_the_latest_failover_is_believed() {
+        let said = |port: &str, epoch: &str| {
+            let fields = [("ip", "10.0.0.1"), ("port", port), ("config-epoch", epoch)];
+            Fields::from(fields.map(|(name, value)| (name.to_owned(), value.to_owned())))
+        };
+        let [old, new, lost] = [said("1", "9"), said("2", "10"), said("3", "")];
+        for all in [[&old, &new, &lost], [&new, &lost, &old]] {
+            let expected = Address::Tcp("10.0.0.1".to_owned(), 2);
+            assert_eq!(latest(all.into_iter()), Some(expected));
+        }
+        assert_eq!(latest([].into_iter()), None);
+        assert_eq!(latest([&Fields::new()].into_iter()), None);
+    }
+
+    #[test]
+    fn what_a_sentinel_says_is_read() {
+        let word = |text: &'static str| Reply::Data(text.as_bytes().into());
+        let said = Reply::List(vec![
+            word("ip"),
+            word("h"),
+            word("port"),
+            word("7"),
+            word("odd"),
+        ]);
+        assert_eq!(
+            address(&fields(&said)),
+            Some(Address::Tcp("h".to_owned(), 7))
+        );
+        assert_eq!(address(&fields(&Reply::Nil)), None);
     }
 }

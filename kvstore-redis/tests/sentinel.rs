@@ -84,6 +84,33 @@ async fn a_primary_that_halts_and_goes_on_as_one_that_is_none() {
     assert_eq!(texts.get("key").await.unwrap().as_deref(), Some("49"));
 }
 
+/// It holds its connections, and says `READONLY` to who writes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_primary_that_has_become_a_replica_is_left() {
+    let redis = RedisSentinel::start();
+    let texts = texts(&redis, "&timeout=800ms").await;
+    texts.set("key", "v").await.unwrap();
+    let old = redis.primary();
+    redis.command(old, &["WAIT", "2", "5000"]);
+    let [new, other] = redis.replicas()[..] else {
+        panic!("there are two");
+    };
+    // The sentinels are to choose the one that it follows already: then they leave its connections alone.
+    redis.command(other, &["CONFIG", "SET", "replica-priority", "0"]);
+    let port = redis.address(new).port().to_string();
+    redis.command(old, &["REPLICAOF", "127.0.0.1", &port]);
+    let set = ends("set", texts.set("key", "w")).await;
+    let error = failed(set, ErrorKind::Unavailable, "set");
+    assert!(!error.outcome_unknown(), "it was refused");
+    assert!(
+        error.to_string().contains("no primary any more"),
+        "{error}: the sentinels do not know it yet, but it says so itself"
+    );
+    recovers("set", || texts.set("key", "w")).await;
+    assert_eq!(redis.command(new, &["GET", "key"]).text(), "w");
+    assert_eq!(texts.get("key").await.unwrap().as_deref(), Some("w"));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn primaries_that_change_places_under_load() {
     let mut redis = RedisSentinel::start();

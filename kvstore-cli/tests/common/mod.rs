@@ -9,7 +9,9 @@ use std::io::Write as _;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
 
-use kvstore_testsuite::servers::{Memcached, MongoDb, Redis, S3, Vault, ZooKeeper};
+use kvstore_testsuite::servers::{
+    Memcached, MongoDb, Redis, RedisCluster, RedisSentinel, S3, UpstashFront, Vault, ZooKeeper,
+};
 use kvstore_testsuite::unique_root;
 use serde_json::Value;
 
@@ -137,6 +139,23 @@ impl Place {
 
     pub(crate) fn redis() -> Self {
         let url = format!("{}?prefix={}:", Redis::shared().url(), unique_root());
+        Self::at("redis", url)
+    }
+
+    pub(crate) fn redis_cluster() -> Self {
+        let prefix = format!("?prefix={}:", unique_root());
+        Self::at("redis", RedisCluster::shared().url(&prefix))
+    }
+
+    pub(crate) fn redis_sentinel() -> Self {
+        let prefix = format!("&prefix={}:", unique_root());
+        Self::at("redis", RedisSentinel::shared().url(&prefix))
+    }
+
+    pub(crate) fn upstash() -> Self {
+        let front = UpstashFront::shared();
+        let (token, address, root) = (front.token(), front.address(), unique_root());
+        let url = format!("upstash+http://:{token}@{address}?prefix={root}:");
         Self::at("redis", url)
     }
 
