@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::client::{Client, Topology};
 use crate::command::{Command, Reply};
-use crate::error::{Failure, not_understood, unknown};
+use crate::error::{Failure, not_understood};
 use crate::link::{Link, Role};
 use crate::node::{Node, Place};
 use crate::slots::Use;
@@ -23,7 +23,7 @@ const AGAIN: Duration = Duration::from_millis(50);
 
 /// One call of the provider, which may give several commands.
 pub(crate) struct Call<'a> {
-    client: &'a Client,
+    pub(crate) client: &'a Client,
     /// Where it is counted.
     pending: &'a AtomicUsize,
     pub(crate) deadline: Instant,
@@ -359,46 +359,6 @@ impl Call<'_> {
         match command.is_write() && self.client.config().wait_replicas > 0 {
             true => Use::Writes,
             false => Use::Primary,
-        }
-    }
-
-    /// What waits for replicas, if that is wanted, for a little less than there is time.
-    fn wait(&self) -> Option<Command> {
-        let replicas = self.client.config().wait_replicas;
-        if replicas == 0 {
-            return None;
-        }
-        let left = self.deadline.saturating_duration_since(Instant::now());
-        let left = left - (left / 4).min(Duration::from_millis(100));
-        let wait = Command::other("WAIT").word(replicas.to_string());
-        // Zero would be for ever.
-        Some(wait.word(left.as_millis().max(1).to_string()))
-    }
-
-    /// Whether as many replicas have received a write as are wanted.
-    fn confirmed(&self, answer: &Result<Reply, Failure>) -> Result<()> {
-        let wanted = self.client.config().wait_replicas;
-        match answer {
-            Ok(Reply::Int(replicas)) if *replicas >= i64::from(wanted) => Ok(()),
-            Ok(Reply::Int(replicas)) => {
-                let message = format!(
-                    "the primary has written it, and {replicas} of {wanted} replicas have received it in time"
-                );
-                Err(Error::new(ErrorKind::Unavailable, message).with_outcome_unknown())
-            }
-            Ok(_) => Err(unknown(not_understood(), true)),
-            Err(failure) => {
-                let error = match failure.code() {
-                    "NOPERM" => {
-                        let message =
-                            "the ACL user lacks a command that `wait_replicas` needs: allow +wait";
-                        let refusal = Error::from(failure.clone());
-                        Error::new(ErrorKind::PermissionDenied, message).with_source(refusal)
-                    }
-                    _ => failure.clone().into(),
-                };
-                Err(unknown(error, true))
-            }
         }
     }
 }

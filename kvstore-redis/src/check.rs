@@ -13,8 +13,11 @@ const MAX_PENDING: usize = 1_000_000;
 /// What the largest value of a Redis has.
 const MAX_VALUE_LEN: usize = 512 << 20;
 
-/// What a request to Upstash may have, less what stands in it beside a value.
-const MAX_UPSTASH_VALUE_LEN: usize = 10_000_000 - 16_384;
+/// What a request to Upstash may have, and its answer.
+pub(crate) const MAX_UPSTASH_REQUEST: usize = 10_000_000;
+
+/// What stands in a request beside a value.
+pub(crate) const BESIDE: usize = 16_384;
 
 impl RedisConfig {
     /// Whether the server is Upstash.
@@ -33,9 +36,12 @@ impl RedisConfig {
 
     /// How many bytes a value may have.
     pub(crate) fn value_limit(&self) -> usize {
-        self.max_value_len.unwrap_or(match self.is_upstash() {
-            true => MAX_UPSTASH_VALUE_LEN,
-            false => MAX_VALUE_LEN,
+        self.max_value_len.unwrap_or(match &self.servers {
+            // An answer has it in base64.
+            #[cfg(feature = "rest")]
+            Servers::Rest(..) => (MAX_UPSTASH_REQUEST - BESIDE) / 4 * 3,
+            _ if self.is_upstash() => MAX_UPSTASH_REQUEST - BESIDE,
+            _ => MAX_VALUE_LEN,
         })
     }
 
@@ -73,8 +79,24 @@ impl RedisConfig {
         let cluster = matches!(self.servers, Servers::Cluster(_));
         let sentinel = matches!(self.servers, Servers::Sentinel { .. });
         #[cfg(feature = "rest")]
-        if matches!(self.servers, Servers::Rest(..)) && self.wait_replicas > 0 {
-            return Some("the REST API waits for no replicas: `wait_replicas` is for `rediss://`");
+        match (&self.servers, self.max_connections) {
+            (Servers::Rest(..), _) if self.wait_replicas > 0 => {
+                return Some(
+                    "the REST API waits for no replicas: `wait_replicas` is for `rediss://`",
+                );
+            }
+            (Servers::Rest(..), _) if self.username.is_some() => {
+                return Some("the REST API knows no user but the token, which is the password");
+            }
+            (Servers::Rest(..), _) if self.upstash => {
+                return Some("the REST API is Upstash's: `upstash` says nothing there");
+            }
+            (Servers::Rest(..), _) | (_, None) => {}
+            (_, Some(_)) => {
+                return Some(
+                    "`max_connections` is for the REST API of Upstash; others have one connection a server",
+                );
+            }
         }
         if hosts.is_empty() || hosts.iter().any(|(host, _)| host.is_empty()) {
             Some("there is no host")
@@ -155,7 +177,10 @@ impl RedisConfig {
             Some("`max_pending` is from 1 to 1,000,000")
         } else {
             #[cfg(feature = "rest")]
-            if !(1..=MAX_PENDING).contains(&self.max_connections) {
+            if self
+                .max_connections
+                .is_some_and(|count| !(1..=MAX_PENDING).contains(&count))
+            {
                 return Some("`max_connections` is from 1 to 1,000,000");
             }
             None

@@ -21,9 +21,11 @@ use crate::node::{Node, Place, ended};
 use crate::shard::{Shard, turn};
 use crate::slots::{Map, Nodes, Part, Use, parts};
 
-/// How long it is at least until the nodes are asked again, and at most.
+/// How long it is at least until the nodes are asked again, and at most: a primary that has gone is noticed, but
+/// not a replica that has come.
 const AGAIN: Duration = Duration::from_millis(100);
 const SOMETIMES: Duration = Duration::from_secs(60);
+const SOMETIMES_FOR_REPLICAS: Duration = Duration::from_secs(10);
 
 /// How many nodes are asked at once: one of them may be gone.
 const ASKED: usize = 3;
@@ -219,9 +221,13 @@ impl Drop for Cluster {
 
 /// Asks the nodes whenever that is wanted, and sometimes when it is not.
 async fn keep(shared: Arc<Shared>) {
+    let sometimes = match shared.replicas {
+        true => SOMETIMES_FOR_REPLICAS,
+        false => SOMETIMES,
+    };
     loop {
         // Whether it was wanted or is time.
-        drop(timeout(SOMETIMES, shared.wanted.notified()).await);
+        drop(timeout(sometimes, shared.wanted.notified()).await);
         let look = shared.begun.fetch_add(1, Ordering::AcqRel) + 1;
         let said = shared.look().await;
         shared.state.send_modify(|state| {

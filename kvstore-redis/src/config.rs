@@ -58,7 +58,7 @@ pub struct RedisConfig {
     pub(crate) wait_replicas: u32,
     pub(crate) upstash: bool,
     #[cfg(feature = "rest")]
-    pub(crate) max_connections: usize,
+    pub(crate) max_connections: Option<usize>,
 }
 
 impl RedisConfig {
@@ -91,7 +91,8 @@ impl RedisConfig {
         })
     }
 
-    /// Upstash by its REST API at this host, port 443, with TLS; the token is the [`password`](Self::password).
+    /// Upstash by its REST API at this host, port 443, with TLS; the token is the [`password`](Self::password). Goes
+    /// with the feature `rest`.
     #[cfg(feature = "rest")]
     pub fn rest(host: impl Into<String>) -> Self {
         Self::at(Servers::Rest(host.into(), 443)).tls()
@@ -119,7 +120,7 @@ impl RedisConfig {
             wait_replicas: 0,
             upstash: false,
             #[cfg(feature = "rest")]
-            max_connections: 64,
+            max_connections: None,
         }
     }
 
@@ -229,8 +230,8 @@ impl RedisConfig {
     }
 
     /// Sets how many bytes a value may have. If not set, it is the server's own limit: 512 MiB
-    /// (`proto-max-bulk-len`), or for Upstash a little less than 10 MB, which a request may have. Where the server's
-    /// is another, say so here: it closes the connection on a longer one, with everything that is under way on it.
+    /// (`proto-max-bulk-len`), or for Upstash a little less than the 10 MB that a request may have, by its REST API
+    /// three quarters of that. Where the server's is another, say so here: it closes the connection on a longer one, with everything that is under way on it.
     #[must_use]
     pub fn max_value_len(mut self, bytes: usize) -> Self {
         self.max_value_len = Some(bytes);
@@ -260,7 +261,7 @@ impl RedisConfig {
     #[cfg(feature = "rest")]
     #[must_use]
     pub fn max_connections(mut self, connections: usize) -> Self {
-        self.max_connections = connections;
+        self.max_connections = Some(connections);
         self
     }
 

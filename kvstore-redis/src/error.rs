@@ -106,6 +106,12 @@ impl Refusal {
         words.find(|word| sentence(word).is_some()).unwrap_or(first)
     }
 
+    /// Whether it says more than that it refuses.
+    #[cfg(feature = "rest")]
+    pub(crate) fn is_known(&self) -> bool {
+        Error::from(self.clone()).kind() != ErrorKind::Other
+    }
+
     /// Where a cluster says that the slot is: `MOVED 866 127.0.0.1:7001`.
     pub(crate) fn redirection(&self) -> Option<(u16, &str)> {
         let mut words = self.text.split(' ');

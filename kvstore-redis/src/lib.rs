@@ -23,6 +23,7 @@ mod shard;
 mod slots;
 mod tls;
 mod url;
+mod wait;
 
 pub use config::{IntoConfig, RedisConfig};
 pub use provider::RedisProvider;

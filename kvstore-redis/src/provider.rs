@@ -191,7 +191,13 @@ impl Provider for RedisProvider {
 
     async fn take(&self, request: GetRequest<'_>) -> Result<Option<Bytes>> {
         let take = Command::take(self.key(request.key));
-        data(self.call()?.send(take).await?)
+        let answer = self.call()?.send(take).await.map_err(|failure| {
+            let error = Error::from(failure);
+            // Upstash finds only when it was carried out that the answer is too large.
+            let done = error.kind() == ErrorKind::ValueTooLarge;
+            unknown(error, done)
+        });
+        data(answer?)
     }
 
     async fn touch(&self, request: TouchRequest<'_>) -> Result<bool> {
@@ -250,8 +256,8 @@ impl Connect for RedisProvider {
 pub(crate) fn set_outcome(request: &SetRequest<'_>, answer: Reply) -> Result<Outcome> {
     let is_applied = match (&request.condition, answer) {
         (Some(Condition::Version(_)), answer) => is_one(answer)?,
-        (None, Reply::Done) => return Ok(applied()),
-        (Some(_), Reply::Done) => true,
+        (None, answer) if is_ok(&answer) => return Ok(applied()),
+        (Some(_), answer) if is_ok(&answer) => true,
         (Some(_), Reply::Nil) => false,
         _ => return Err(unknown(not_understood(), true)),
     };
@@ -267,6 +273,15 @@ pub(crate) fn delete_outcome(request: &DeleteRequest<'_>, answer: Reply) -> Resu
         true => applied(),
         false => Outcome::Unmet,
     })
+}
+
+/// By the REST API, perhaps encoded as values are.
+fn is_ok(answer: &Reply) -> bool {
+    match answer {
+        Reply::Done => true,
+        Reply::Data(text) => text == "OK",
+        _ => false,
+    }
 }
 
 /// Applied, and the new version was not asked for.

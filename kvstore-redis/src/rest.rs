@@ -12,24 +12,25 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::{HttpConnector, capture_connection};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use kvstore_core::{Bytes, Error, ErrorKind, Result};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 
 use crate::RedisConfig;
+use crate::check::{BESIDE, MAX_UPSTASH_REQUEST};
 use crate::command::{Command, Reply};
-use crate::error::{Failure, Refusal, connecting, not_understood, unknown};
+use crate::error::{Failure, connecting, not_understood, unknown};
 
 /// The longest answer that is read.
 const MAX_ANSWER: usize = 256 << 20;
 
-/// What stands in a request beside a value.
-const BESIDE: usize = 16_384;
-
 /// How many bytes of commands go into one request to `/pipeline`, as long as they have room in it.
 const PIPELINE: usize = 4 << 20;
+
+/// How many requests may be under way at once, unless the configuration says.
+const CONNECTIONS: usize = 64;
 
 /// How long a connection is kept that nobody uses: shorter than what stands between usually keeps it.
 const IDLE: Duration = Duration::from_secs(30);
@@ -67,6 +68,7 @@ impl Rest {
             Error::new(ErrorKind::InvalidConfig, message).with_source(source)
         })?;
         authorization.set_sensitive(true);
+        let connections = config.max_connections.unwrap_or(CONNECTIONS);
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
@@ -80,7 +82,7 @@ impl Rest {
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE)
-            .pool_max_idle_per_host(config.max_connections)
+            .pool_max_idle_per_host(connections)
             .build(builder.enable_http1().wrap_connector(tcp));
         Ok(Self {
             client,
@@ -88,9 +90,9 @@ impl Rest {
             pipeline: uri("/pipeline")?,
             authorization,
             sync_token: Mutex::new(None),
-            connections: Semaphore::new(config.max_connections),
+            connections: Semaphore::new(connections),
             timeout: config.timeout,
-            max_request: config.value_limit() + BESIDE,
+            max_request: MAX_UPSTASH_REQUEST.max(config.value_limit() / 3 * 4 + BESIDE),
             tls: config.tls,
         })
     }
@@ -116,14 +118,13 @@ impl Rest {
         deadline: Instant,
     ) -> Vec<Result<Reply, Failure>> {
         let bodies: Vec<_> = commands.iter().map(json::command).collect();
-        let room = PIPELINE.min(self.max_request);
         let mut answers = Vec::with_capacity(commands.len());
         while answers.len() < commands.len() {
             let first = answers.len();
             let mut bytes = 2;
             let fits = |body: &&Vec<u8>| {
                 bytes += body.len() + 1;
-                bytes <= room
+                bytes <= PIPELINE
             };
             let count = bodies[first..].iter().take_while(fits).count();
             if count < 2 {
@@ -203,32 +204,46 @@ impl Rest {
                 "no connection was free in time: `max_connections` requests are under way";
             return Err(Failure::Lost(Error::new(ErrorKind::Timeout, message)));
         };
-        let answering = async {
-            match self.exchange(uri, &body, writes).await {
-                Err(Failure::Cut(_)) if !writes => self.exchange(uri, &body, writes).await,
-                answer => answer,
-            }
-        };
-        let answer = timeout_at(deadline, answering).await;
-        answer.unwrap_or_else(|_| Err(Failure::timed_out(self.timeout, writes)))
+        match self.exchange(uri, &body, writes, deadline).await {
+            Err(Failure::Cut(_)) if !writes => self.exchange(uri, &body, writes, deadline).await,
+            answer => answer,
+        }
     }
 
-    async fn exchange(&self, uri: &Uri, body: &Bytes, writes: bool) -> Result<Bytes, Failure> {
-        let request = self.request(uri, body);
-        let response = self.client.request(request).await;
-        let response = response.map_err(|error| match error.is_connect() {
-            true => Failure::Lost(connecting(error, uri, self.tls)),
-            false => Failure::Cut(lost(error, writes)),
-        })?;
-        let status = response.status();
-        if let Some(token) = response.headers().get(SYNC_TOKEN) {
-            *self.lock() = Some(token.clone());
+    async fn exchange(
+        &self,
+        uri: &Uri,
+        body: &Bytes,
+        writes: bool,
+        deadline: Instant,
+    ) -> Result<Bytes, Failure> {
+        if Instant::now() >= deadline {
+            return Err(Failure::timed_out(self.timeout, false));
         }
-        let answer = receive(response, writes).await?;
-        match status {
-            StatusCode::OK => Ok(answer),
-            _ => Err(refused(status, &answer, writes)),
-        }
+        let mut request = self.request(uri, body);
+        let connection = capture_connection(&mut request);
+        let exchanging = async {
+            let response = self.client.request(request).await;
+            let response = response.map_err(|error| match error.is_connect() {
+                true => Failure::Lost(connecting(error, uri, self.tls)),
+                false => Failure::Cut(lost(error, writes)),
+            })?;
+            let status = response.status();
+            if let Some(token) = response.headers().get(SYNC_TOKEN) {
+                *self.lock() = Some(token.clone());
+            }
+            let answer = receive(response, writes).await?;
+            match status {
+                StatusCode::OK => Ok(answer),
+                _ => Err(refused(status, &answer, writes)),
+            }
+        };
+        let answer = timeout_at(deadline, exchanging).await;
+        answer.unwrap_or_else(|_| {
+            // Without a connection nothing was sent.
+            let sent = connection.connection_metadata().is_some();
+            Err(Failure::timed_out(self.timeout, writes && sent))
+        })
     }
 
     fn request(&self, uri: &Uri, body: &Bytes) -> Request<Full<Bytes>> {
@@ -264,10 +279,8 @@ async fn receive(response: Response<Incoming>, writes: bool) -> Result<Bytes, Fa
         };
         if text.len() + data.len() > MAX_ANSWER {
             let message = format!("the server's answer is over {MAX_ANSWER} bytes");
-            return Err(Failure::Lost(unknown(
-                Error::new(ErrorKind::Other, message),
-                writes,
-            )));
+            let error = Error::new(ErrorKind::ValueTooLarge, message);
+            return Err(Failure::Lost(unknown(error, writes)));
         }
         text.extend_from_slice(&data);
     }
@@ -285,7 +298,7 @@ fn refused(status: StatusCode, answer: &[u8], writes: bool) -> Failure {
     let said = json::refusal(answer);
     let (kind, message) = match (status, said) {
         // It says what it does not do.
-        (status, Some(said)) if status.is_client_error() && status.as_u16() != 429 => {
+        (status, Some(said)) if status.is_client_error() && said.is_known() => {
             return Failure::Refused(said);
         }
         (StatusCode::UNAUTHORIZED, _) => (ErrorKind::Unauthenticated, "Upstash refused the token"),
@@ -295,12 +308,10 @@ fn refused(status: StatusCode, answer: &[u8], writes: bool) -> Failure {
             "the request is over the server's limit",
         ),
         (StatusCode::TOO_MANY_REQUESTS, _) => (ErrorKind::Busy, "Upstash takes no more requests"),
-        (status, said) if status.is_server_error() => {
+        (status, Some(said)) if status.is_client_error() => return Failure::Refused(said),
+        // What a server between says may repeat the request, so it is not shown.
+        (status, _) if status.is_server_error() => {
             let error = Error::new(ErrorKind::Unavailable, format!("Upstash answers {status}"));
-            let error = match said {
-                Some(said) => error.with_source(said),
-                None => error,
-            };
             return Failure::Lost(unknown(error, writes));
         }
         _ => return Failure::Lost(unknown(not_understood(), writes)),
@@ -308,7 +319,7 @@ fn refused(status: StatusCode, answer: &[u8], writes: bool) -> Failure {
     Failure::Lost(Error::new(kind, message))
 }
 
-/// Whether the server has no room for a request or its answer.
-pub(crate) fn is_too_large(failure: &Failure) -> bool {
-    matches!(failure, Failure::Refused(said) if Refusal::to_string(said).contains("max request size"))
+/// Whether there is no room for a request or its answer.
+fn is_too_large(failure: &Failure) -> bool {
+    Error::from(failure.clone()).kind() == ErrorKind::ValueTooLarge
 }

@@ -202,7 +202,9 @@ fn set(config: &mut RedisConfig, parameter: &Parameter<'_>) -> Result<()> {
         }
         ("wait_replicas", _) => config.wait_replicas = parameter.number()?,
         #[cfg(feature = "rest")]
-        ("max_connections", Servers::Rest(..)) => config.max_connections = parameter.number()?,
+        ("max_connections", Servers::Rest(..)) => {
+            config.max_connections = Some(parameter.number()?)
+        }
         ("upstash", _) => config.upstash = parameter.flag()?,
         ("ca", _) => config.ca = Some(parameter.file()?),
         ("client_cert", _) => config.client_cert = Some(parameter.file()?),

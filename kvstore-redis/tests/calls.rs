@@ -208,3 +208,31 @@ async fn closing_while_the_server_does_not_answer() {
     closed.unwrap();
     server.stop();
 }
+
+/// A server that is started anew counts its pages in another way.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_listing_is_whole_when_the_server_is_started_anew_meanwhile() {
+    let mut server = RedisServer::start_with(&["--appendonly", "yes", "--appendfsync", "always"]);
+    let texts = texts(server.url(), "timeout=5s").await;
+    let keys: Vec<_> = (0..10_000).map(|key| format!("{key}")).collect();
+    let items = keys.iter().map(|key| (key, "v"));
+    texts.set_many(items, SetOptions::new()).await.unwrap();
+    let mut listing = texts.keys("");
+    let mut named = Vec::new();
+    for round in 0..3 {
+        // In the middle of it.
+        for _ in 0..2_500 {
+            named.push(ends("next", listing.next()).await.unwrap().unwrap());
+        }
+        if round < 2 {
+            server.stop();
+            server.restart();
+        }
+    }
+    while let Some(key) = ends("next", listing.next()).await {
+        named.push(key.unwrap());
+    }
+    named.sort();
+    named.dedup();
+    assert_eq!(named.len(), keys.len());
+}

@@ -93,7 +93,7 @@ async fn keys_are_where_redis_looks_for_them() {
 #[tokio::test(flavor = "multi_thread")]
 async fn one_nodes_failure_fails_its_items_alone() {
     let mut cluster = RedisCluster::start_with(&["--cluster-require-full-coverage", "no"]);
-    let texts = texts(&cluster.url(""), "timeout=500ms").await;
+    let texts = texts(&cluster.url(""), "timeout=2s").await;
     let keys = [0, 1, 2].map(|node| key_on(&cluster, node));
     let items = || keys.iter().map(|key| (key, "v"));
     texts.set_many(items(), SetOptions::new()).await.unwrap();
@@ -324,4 +324,59 @@ async fn made_while_the_cluster_is_down() {
         recovers("get", || texts.get("a")).await.as_deref(),
         Some("v")
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reads_from_replicas() {
+    let mut cluster = RedisCluster::start();
+    let config: RedisConfig = cluster.url("?read_from=replica").parse().unwrap();
+    let texts = KeyValueStore::text(RedisProvider::connect(config).await.unwrap());
+    assert!(!texts.capabilities().strong_reads);
+    let key = key_on(&cluster, 0);
+    texts.set(&key, "v").await.unwrap();
+    cluster.command_for(&key, &["WAIT", "1", "5000"]);
+    let gets = |cluster: &RedisCluster, node: usize| {
+        let info = cluster.command(node, &["INFO", "commandstats"]).text();
+        let calls = info
+            .lines()
+            .find_map(|line| line.strip_prefix("cmdstat_get:calls="));
+        calls.map_or(0, |calls| {
+            calls.split(',').next().unwrap().parse::<u64>().unwrap()
+        })
+    };
+    let replica = cluster.replica_of(0);
+    // As soon as it is connected.
+    let start = std::time::Instant::now();
+    while gets(&cluster, replica) == 0 {
+        assert!(start.elapsed() < common::HANGS, "the replica is not asked");
+        assert_eq!(texts.get(&key).await.unwrap().as_deref(), Some("v"));
+    }
+    let before = gets(&cluster, 0);
+    for _ in 0..20 {
+        assert_eq!(texts.get(&key).await.unwrap().as_deref(), Some("v"));
+    }
+    let missing = format!("{{{key}}}missing");
+    let found = texts.get_many([&key, &missing]).await.unwrap();
+    assert_eq!(found, [Some("v".to_owned()), None]);
+    assert!(texts.has(&key).await.unwrap());
+    assert_eq!(gets(&cluster, 0), before, "the primary is not asked");
+    texts.get_entry(&key).await.unwrap().unwrap();
+    // It becomes the primary, and the primary its replica.
+    cluster.failover(replica);
+    for value in ["w", "x"] {
+        recovers("set", || texts.set(&key, value)).await;
+        cluster.command_for(&key, &["WAIT", "1", "5000"]);
+        assert_eq!(
+            recovers("get", || texts.get(&key)).await.as_deref(),
+            Some(value)
+        );
+    }
+    // And nobody is left to ask but the primary.
+    cluster.stop(0);
+    for _ in 0..20 {
+        assert_eq!(
+            recovers("get", || texts.get(&key)).await.as_deref(),
+            Some("x")
+        );
+    }
 }

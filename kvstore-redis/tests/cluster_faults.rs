@@ -251,7 +251,7 @@ async fn waiting_wants_a_right_and_replicas_which_connecting_finds() {
 #[tokio::test(flavor = "multi_thread")]
 async fn writes_that_no_replica_confirms_are_errors_whose_outcome_is_unknown() {
     let mut cluster = RedisCluster::start();
-    let texts = texts(&cluster.url(""), "timeout=600ms&wait_replicas=1").await;
+    let texts = texts(&cluster.url(""), "timeout=2s&wait_replicas=1").await;
     let key = (0..)
         .map(|key| format!("k{key}"))
         .find(|key| cluster.node_of(key) == 0)
@@ -259,21 +259,19 @@ async fn writes_that_no_replica_confirms_are_errors_whose_outcome_is_unknown() {
     texts.set(&key, "v").await.unwrap();
     let replica = cluster.replica_of(0);
     cluster.pause(replica);
-    let set = async { ends("set", texts.set(&key, "w")).await };
-    let get = async {
-        sleep(Duration::from_millis(100)).await;
-        // What waits holds no read up.
-        tokio::time::timeout(Duration::from_millis(400), texts.get(&key)).await
-    };
-    let (set, get) = tokio::join!(set, get);
+    // What waits holds no read up, which sees what was written.
+    let reads = async { while texts.get(&key).await.unwrap().as_deref() != Some("w") {} };
+    let mut set = std::pin::pin!(ends("set", texts.set(&key, "w")));
+    tokio::select! {
+        biased;
+        () = reads => {}
+        set = &mut set => panic!("no read came back before the write: {set:?}"),
+    }
+    let set = set.await;
     let error = failed(set, ErrorKind::Unavailable, "set");
     assert!(
         error.outcome_unknown() && error.to_string().contains("0 of 1 replicas"),
         "{error}"
-    );
-    assert_eq!(
-        get.expect("a read that is not held up").unwrap().as_deref(),
-        Some("w")
     );
     let error = failed(
         ends("delete", texts.delete(&key)).await,

@@ -403,31 +403,3 @@ async fn made_while_the_server_is_down() {
     recovers("set", || texts.set("key", "v")).await;
     assert_eq!(texts.get("key").await.unwrap().as_deref(), Some("v"));
 }
-
-/// A server that is started anew counts its pages in another way.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_listing_is_whole_when_the_server_is_started_anew_meanwhile() {
-    let mut server = RedisServer::start_with(&DURABLE);
-    let texts = texts(server.url(), "timeout=5s").await;
-    let keys: Vec<_> = (0..10_000).map(|key| format!("{key}")).collect();
-    let items = keys.iter().map(|key| (key, "v"));
-    texts.set_many(items, SetOptions::new()).await.unwrap();
-    let mut listing = texts.keys("");
-    let mut named = Vec::new();
-    for round in 0..3 {
-        // In the middle of it.
-        for _ in 0..2_500 {
-            named.push(ends("next", listing.next()).await.unwrap().unwrap());
-        }
-        if round < 2 {
-            server.stop();
-            server.restart();
-        }
-    }
-    while let Some(key) = ends("next", listing.next()).await {
-        named.push(key.unwrap());
-    }
-    named.sort();
-    named.dedup();
-    assert_eq!(named.len(), keys.len());
-}

@@ -53,7 +53,7 @@ pub(crate) fn run_all() -> Result<(), String> {
     report.step("Tests of values with other features of serde_json", || {
         // A program that switches them on does so for every crate in it.
         let features =
-            "serde_json/arbitrary_precision,serde_json/preserve_order,serde_json/raw_value";
+            "serde_json/arbitrary_precision,serde_json/preserve_order,serde_json/raw_value,kvstore-redis/rest";
         let packages = [
             "kvstore-core",
             "kvstore-file",

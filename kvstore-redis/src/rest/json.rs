@@ -15,7 +15,7 @@ const BYTES: &str = "local t={} local c=string.char \
 
 /// A command, as Upstash takes it.
 ///
-/// JSON holds text alone, and writes control characters in six bytes. Where a word is no text, or would be more than
+/// JSON holds text alone, and writes control characters in six bytes. Where a value is no text, or would be more than
 /// twice as long, the command is a script that makes the bytes of what stands for them.
 pub(crate) fn command(command: &Command) -> Vec<u8> {
     let words: Vec<&[u8]> = command.words().collect();
@@ -23,7 +23,8 @@ pub(crate) fn command(command: &Command) -> Vec<u8> {
     if let Ok(texts) = texts {
         let json = array(&texts);
         let bytes: usize = words.iter().map(|word| word.len()).sum();
-        if json.len() <= 2 * bytes + BYTES.len() {
+        let has_value = matches!(words[0], b"SET" | b"MSET" | b"EVAL" | b"EVALSHA");
+        if !has_value || json.len() <= 2 * bytes + BYTES.len() {
             return json;
         }
     }
@@ -45,7 +46,7 @@ fn as_script(command: &Command, words: &[&[u8]]) -> Vec<String> {
     let (text, keys, args): (_, Vec<&[u8]>, _) = match command.text() {
         Some(text) => (text, vec![words[3]], &words[4..]),
         None => {
-            // Those with values are `SET` and `MSET`, whose keys and values take turns.
+            // `SET` and `MSET`, whose keys and values take turns.
             let keys = match words[0] {
                 b"MSET" => words[1..].iter().step_by(2).copied().collect(),
                 _ => vec![words[1]],

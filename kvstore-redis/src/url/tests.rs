@@ -112,6 +112,9 @@ fn upstash() {
     #[cfg(feature = "rest")]
     {
         let config = parsed("upstash+https://:secret@h.upstash.io?prefix=p:");
+        assert!(config.value_limit() < 7_500_000);
+        let error = RedisConfig::new("h").max_connections(1).check();
+        assert!(error.is_err(), "it would be ignored");
         let by_hand = RedisConfig::rest("h.upstash.io").password("secret");
         assert_eq!(config, by_hand.prefix("p:"));
         let local = RedisConfig::at(Servers::Rest("127.0.0.1".to_owned(), 80));
@@ -122,6 +125,9 @@ fn upstash() {
             ("upstash+http://:secret@h.upstash.io", "TLS only"),
             ("upstash+https://:secret@h/1", "database but 0"),
             ("upstash+https://:secret@h,g", "several hosts"),
+            ("upstash+https://user:secret@h", "no user"),
+            ("upstash+https://:secret@h?upstash=true", "`upstash`"),
+            ("redis://h?max_connections=7", "`max_connections`"),
             (
                 "upstash+https://:secret@h?wait_replicas=1",
                 "`wait_replicas`",
