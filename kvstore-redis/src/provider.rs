@@ -18,10 +18,10 @@ use crate::{IntoConfig, server};
 /// The longest key, without the configuration's prefix. Redis takes more; what is a key should be short.
 const MAX_KEY_LEN: usize = 1024;
 
-/// A [`Provider`] for Redis and Valkey: one server, a cluster, or the primary that sentinels name.
+/// A [`Provider`] for Redis, Valkey and Upstash: one server, a cluster, or the primary that sentinels name.
 ///
 /// Cheap to clone; clones share one connection a server, on which calls are written together and answered in
-/// order. A connection is made again whenever it is lost.
+/// order, and which is made again whenever it is lost. (Upstash's REST API has connections as there are requests.)
 ///
 /// ```no_run
 /// use kvstore_core::KeyValueStore;

@@ -1,4 +1,4 @@
-//! Upstash's stand-in: what Upstash's documentation says.
+//! Upstash's front: what Upstash's documentation says.
 
 mod http;
 

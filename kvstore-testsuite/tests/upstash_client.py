@@ -1,4 +1,4 @@
-"""Uses Upstash's stand-in by Upstash's own client, and prints what came of it as JSON.
+"""Uses Upstash's front by Upstash's own client, and prints what came of it as JSON.
 
 Arguments: the URL, the token, and the encoding of answers (`base64`, or `none`).
 """

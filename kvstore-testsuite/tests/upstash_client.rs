@@ -1,4 +1,4 @@
-//! Upstash's stand-in, used by Upstash's own client for Python.
+//! Upstash's front, used by Upstash's own client for Python.
 
 use std::env;
 use std::path::PathBuf;

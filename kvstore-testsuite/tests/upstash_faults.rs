@@ -1,4 +1,4 @@
-//! Upstash's stand-in: its limits, and the faults that tests make.
+//! Upstash's front: its limits, and the faults that tests make.
 
 mod http;
 

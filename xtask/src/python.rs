@@ -23,7 +23,7 @@ impl Package {
     }
 }
 
-/// Upstash's own client, with all that it needs: the tests hold their stand-in for Upstash against it. All of
+/// Upstash's own client, with all that it needs: the tests hold their front for Upstash against it. All of
 /// it is Python alone, and runs on any machine with Python 3.11 or later.
 const UPSTASH: &[Package] = &[
     Package::new(

@@ -1,4 +1,4 @@
-//! A stand-in for Upstash's REST API in front of a Redis.
+//! A front before a Redis that speaks Upstash's REST API.
 
 mod commands;
 mod reply;
