@@ -172,10 +172,8 @@ fn all(answer: Result<Reply, Failure>, items: usize) -> Vec<Result<Outcome>> {
 
 /// Whether each key by itself may have another answer: one of them is forbidden, or all together are too much.
 fn for_one_key(answer: &Result<Reply, Failure>) -> bool {
-    let kind = answer.as_ref().err().cloned().map(Error::from);
-    let kind = kind.map(|error| error.kind());
-    matches!(
-        kind,
-        Some(ErrorKind::PermissionDenied | ErrorKind::ValueTooLarge)
-    )
+    let Err(failure) = answer else { return false };
+    let error = Error::from(failure.clone());
+    let kinds = [ErrorKind::PermissionDenied, ErrorKind::ValueTooLarge];
+    kinds.contains(&error.kind()) && !error.outcome_unknown()
 }

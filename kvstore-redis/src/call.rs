@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use futures_util::future::{join, join_all};
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use kvstore_core::{Error, ErrorKind, Result};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
@@ -42,6 +43,8 @@ struct Item<'a> {
     /// Whom to ask instead, this once, while the slot moves.
     asking: Option<Arc<Node>>,
     replicas: bool,
+    /// Why it is given again.
+    last: Option<Failure>,
     /// How often its connection was lost, and how often it was sent elsewhere.
     cuts: u32,
     moves: u32,
@@ -54,6 +57,7 @@ impl<'a> Item<'a> {
             answer: None,
             asking: None,
             replicas: true,
+            last: None,
             cuts: 0,
             moves: 0,
         }
@@ -130,10 +134,8 @@ impl Call<'_> {
                 return answer;
             }
         }
-        let mut items = [item];
         // Apart, so that the future of a usual call is small.
-        Box::pin(self.finish(&mut items)).await;
-        let [item] = items;
+        Box::pin(self.finish(std::iter::once(&mut item))).await;
         item.answer.unwrap_or_else(|| Err(nobody()))
     }
 
@@ -143,52 +145,68 @@ impl Call<'_> {
             return rest.send_all(commands, self.deadline).await;
         }
         let mut items: Vec<_> = commands.iter().map(Item::new).collect();
-        self.finish(&mut items).await;
+        self.finish(items.iter_mut()).await;
         let answers = items.into_iter();
         answers
             .map(|item| item.answer.unwrap_or_else(|| Err(nobody())))
             .collect()
     }
 
-    /// Gives commands to the servers for their keys, again and again, until each has an answer.
-    async fn finish(&self, items: &mut [Item<'_>]) {
+    /// Gives commands to the servers for their keys, again and again, until each has an answer. No server's commands
+    /// wait for another's.
+    async fn finish<'i, 'c: 'i>(&self, items: impl Iterator<Item = &'i mut Item<'c>>) {
+        let mut under_way = FuturesUnordered::new();
+        let mut todo: Vec<_> = items.collect();
         loop {
-            let mut groups: Vec<(Arc<Node>, Vec<&mut Item<'_>>)> = Vec::new();
-            let mut homeless = Vec::new();
-            for item in items.iter_mut().filter(|item| item.answer.is_none()) {
+            let mut groups: Vec<(Option<Arc<Node>>, Vec<&'i mut Item<'c>>)> = Vec::new();
+            for item in todo {
                 let node = item.asking.clone();
-                match node.or_else(|| self.client.servers().node(item.command, item.replicas)) {
-                    None => homeless.push(item),
-                    Some(node) => match groups
-                        .iter_mut()
-                        .find(|(other, _)| Arc::ptr_eq(other, &node))
-                    {
-                        Some((_, group)) => group.push(item),
-                        None => groups.push((node, vec![item])),
-                    },
+                let node = node.or_else(|| self.client.servers().node(item.command, item.replicas));
+                let is_same = |other: &Option<Arc<Node>>| match (other, &node) {
+                    (Some(other), Some(node)) => Arc::ptr_eq(other, node),
+                    (other, node) => other.is_none() && node.is_none(),
+                };
+                match groups.iter_mut().find(|(other, _)| is_same(other)) {
+                    Some((_, group)) => group.push(item),
+                    None => groups.push((node, vec![item])),
                 }
             }
-            if groups.is_empty() && homeless.is_empty() {
-                return;
-            }
-            let groups = groups
+            let steps = groups
                 .into_iter()
-                .map(|(node, group)| self.visit(node, group));
-            let (again, ()) = join(join_all(groups), self.wait_for_home(homeless)).await;
-            if again.into_iter().flatten().max() == Some(Again::Soon) {
-                sleep_until(self.deadline.min(Instant::now() + AGAIN)).await;
+                .map(|(node, group)| self.step(node, group));
+            under_way.extend(steps);
+            match under_way.next().await {
+                Some(open) => todo = open,
+                None => return,
             }
         }
     }
 
+    /// Gives a server its commands, and comes back with those that are to be given again when it is time for that.
+    async fn step<'i, 'c>(
+        &self,
+        node: Option<Arc<Node>>,
+        mut items: Vec<&'i mut Item<'c>>,
+    ) -> Vec<&'i mut Item<'c>> {
+        let again = match node {
+            Some(node) => self.visit(node, &mut items).await,
+            None => {
+                self.wait_for_home(&mut items).await;
+                None
+            }
+        };
+        items.retain(|item| item.answer.is_none());
+        if again == Some(Again::Soon) {
+            sleep_until(self.deadline.min(Instant::now() + AGAIN)).await;
+        }
+        items
+    }
+
     /// Waits for a map that has somebody for keys whose slot nobody serves.
-    async fn wait_for_home(&self, items: Vec<&mut Item<'_>>) {
+    async fn wait_for_home(&self, items: &mut [&mut Item<'_>]) {
         let Topology::Cluster(cluster) = self.client.servers() else {
             return;
         };
-        if items.is_empty() {
-            return;
-        }
         let error = match timeout_at(self.deadline, cluster.changed()).await {
             Ok(None) => return,
             // Waiting does not help against a wrong password.
@@ -206,7 +224,7 @@ impl Call<'_> {
     }
 
     /// Gives a server its commands. Those that have no answer then are to be given again.
-    async fn visit(&self, node: Arc<Node>, mut items: Vec<&mut Item<'_>>) -> Option<Again> {
+    async fn visit(&self, node: Arc<Node>, items: &mut [&mut Item<'_>]) -> Option<Again> {
         let mut link = match self.link(&node).await {
             Ok(Some(link)) => link,
             // There may be another server by now.
@@ -218,12 +236,20 @@ impl Call<'_> {
                 return None;
             }
         };
+        if Instant::now() >= self.deadline {
+            let message = "there was no time left to ask; nothing was sent";
+            for item in items {
+                let unsent = || Failure::Lost(Error::new(ErrorKind::Timeout, message));
+                item.answer = Some(Err(item.last.take().unwrap_or_else(unsent)));
+            }
+            return None;
+        }
         let (asking, wait) = (Command::other("ASKING"), self.wait());
         let waits = wait
             .as_ref()
             .filter(|_| items.iter().any(|item| item.command.is_write()));
         let mut commands = Vec::with_capacity(items.len() + 1);
-        for item in &items {
+        for item in &*items {
             commands.extend(item.asking.is_some().then_some(&asking));
             commands.push(item.command);
         }
@@ -232,7 +258,7 @@ impl Call<'_> {
         let confirmed = waits.and_then(|_| answers.pop());
         let mut again = None;
         let mut answers = answers.into_iter();
-        for item in &mut items {
+        for item in items {
             if item.asking.take().is_some() {
                 answers.next();
             }
@@ -286,16 +312,18 @@ impl Call<'_> {
             Again::Soon => AGAIN * 2,
         };
         let again = again.filter(|again| Instant::now() + needs(again) < self.deadline);
-        if again.is_none() {
-            let in_cluster = matches!(self.client.servers(), Topology::Cluster(_));
-            item.answer = Some(Err(match failure.code() {
-                "MOVED" | "ASK" if in_cluster => {
-                    let message = "the cluster's nodes do not agree on who serves the key";
-                    let error = Error::new(ErrorKind::Unavailable, message);
-                    Failure::Lost(error.with_source(Error::from(failure)))
-                }
-                _ => failure,
-            }));
+        let in_cluster = matches!(self.client.servers(), Topology::Cluster(_));
+        let failure = match failure.code() {
+            "MOVED" | "ASK" if in_cluster => {
+                let message = "the cluster's nodes do not agree on who serves the key";
+                let error = Error::new(ErrorKind::Unavailable, message);
+                Failure::Lost(error.with_source(Error::from(failure)))
+            }
+            _ => failure,
+        };
+        match again {
+            Some(_) => item.last = Some(failure),
+            None => item.answer = Some(Err(failure)),
         }
         again
     }
@@ -312,6 +340,10 @@ impl Call<'_> {
             let may = is_cut && !item.command.is_write() && item.cuts < READS;
             item.cuts += 1;
             item.replicas = false;
+            if let Topology::Cluster(cluster) = self.client.servers() {
+                // There may be another in its place already.
+                cluster.look_again();
+            }
             return may.then_some(Again::AtOnce);
         };
         if matches!(
@@ -324,6 +356,11 @@ impl Call<'_> {
         ) {
             // Whatever is wrong with a replica, the primary knows.
             item.replicas = false;
+            if let (Topology::Cluster(cluster), "MOVED" | "CLUSTERDOWN") =
+                (self.client.servers(), failure.code())
+            {
+                cluster.look_again();
+            }
             return Some(Again::AtOnce);
         }
         match (self.client.servers(), failure.code()) {
@@ -346,9 +383,16 @@ impl Call<'_> {
                 cluster.look_again();
                 Some(Again::Soon)
             }
-            (Topology::One(_), "READONLY") if matches!(node.place(), Place::Primary(_)) => {
+            (Topology::One(shard), "READONLY" | "MASTERDOWN")
+                if matches!(node.place(), Place::Primary(_)) =>
+            {
                 // It was the primary; the sentinels know who is.
                 link.leave();
+                for other in [&shard.primary, &shard.writes] {
+                    if let Some(link) = other.link().filter(|_| !Arc::ptr_eq(other, node)) {
+                        link.leave();
+                    }
+                }
                 Some(Again::Soon)
             }
             _ => None,

@@ -41,7 +41,7 @@ impl Client {
     pub(crate) async fn connect(config: RedisConfig) -> Result<Arc<Self>> {
         config.check()?;
         let opener = Arc::new(Opener::new(&config)?);
-        let runtime = Handle::current();
+        let runtime = runtime()?;
         let servers = match &config.servers {
             Servers::Cluster(seeds) => {
                 let cluster = Cluster::new(seeds, &config, opener, &runtime);
@@ -62,11 +62,7 @@ impl Client {
     /// Begins to connect, and goes on until that succeeds.
     pub(crate) fn lazy(config: RedisConfig) -> Result<Arc<Self>> {
         config.check()?;
-        let runtime = Handle::try_current().map_err(|source| {
-            let message =
-                "a lazy provider connects in the background: make it where a tokio runtime runs";
-            Error::new(ErrorKind::InvalidConfig, message).with_source(source)
-        })?;
+        let runtime = runtime()?;
         let opener = Arc::new(Opener::new(&config)?);
         let servers = Topology::new(&config, &opener, &runtime)?;
         Ok(Self::new(config, servers))
@@ -189,4 +185,12 @@ impl Topology {
             Self::Rest(_) => None,
         }
     }
+}
+
+/// The runtime on which connections live.
+fn runtime() -> Result<Handle> {
+    Handle::try_current().map_err(|source| {
+        let message = "a provider connects in the background: make it where a tokio runtime runs";
+        Error::new(ErrorKind::InvalidConfig, message).with_source(source)
+    })
 }

@@ -19,11 +19,12 @@ use crate::error::not_understood;
 use crate::link::{Link, Opener, Role};
 use crate::node::{Node, Place, ended};
 use crate::shard::{Shard, turn};
-use crate::slots::{Map, Nodes, Part, Use, parts};
+use crate::slots::{Map, Nodes, Part, SLOTS, Use, parts};
 
-/// How long it is at least until the nodes are asked again, and at most: a primary that has gone is noticed, but
-/// not a replica that has come.
+/// How long it is at least until the nodes are asked again: at first, and while nothing changes. And at most: a
+/// primary that has gone is noticed, but not a replica that has come.
 const AGAIN: Duration = Duration::from_millis(100);
+const SELDOM: Duration = Duration::from_secs(1);
 const SOMETIMES: Duration = Duration::from_secs(60);
 const SOMETIMES_FOR_REPLICAS: Duration = Duration::from_secs(10);
 
@@ -116,19 +117,25 @@ impl Cluster {
 
     /// Has the nodes asked again, and waits for what they say.
     pub(crate) async fn looked_at(&self, deadline: Instant) -> Result<Arc<Map>> {
-        let wanted = self.shared.begun.load(Ordering::Acquire) + 1;
-        self.shared.wanted.notify_one();
+        let mut wanted = self.shared.begun.load(Ordering::Acquire) + 1;
         let mut state = self.shared.state.subscribe();
-        let looked = timeout_at(deadline, state.wait_for(|state| state.look >= wanted)).await;
-        match looked {
-            Ok(Ok(state)) => match &state.error {
-                Some(error) => Err(error.clone()),
-                None => Ok(Arc::clone(&state.map)),
-            },
-            Ok(Err(_)) => Err(ended()),
-            Err(_) => {
-                let message = "the nodes of the cluster do not say who serves which key";
-                Err(Error::new(ErrorKind::Unavailable, message))
+        loop {
+            self.look_again();
+            match timeout_at(deadline, state.wait_for(|state| state.look >= wanted)).await {
+                Ok(Ok(state)) => match &state.error {
+                    None => return Ok(Arc::clone(&state.map)),
+                    // Waiting does not help against a wrong password.
+                    Some(error) if !error.is_retryable() => return Err(error.clone()),
+                    Some(_) => wanted = state.look + 1,
+                },
+                Ok(Err(_)) => return Err(ended()),
+                Err(_) => {
+                    let message = "the nodes of the cluster do not say who serves which key";
+                    let error = self.error();
+                    return Err(
+                        error.unwrap_or_else(|| Error::new(ErrorKind::Unavailable, message))
+                    );
+                }
             }
         }
     }
@@ -225,11 +232,17 @@ async fn keep(shared: Arc<Shared>) {
         true => SOMETIMES_FOR_REPLICAS,
         false => SOMETIMES,
     };
+    let (mut pause, mut known) = (AGAIN, None);
     loop {
+        let quiet = Instant::now();
         // Whether it was wanted or is time.
         drop(timeout(sometimes, shared.wanted.notified()).await);
         let look = shared.begun.fetch_add(1, Ordering::AcqRel) + 1;
-        let said = shared.look().await;
+        let said = shared.look().await.map(Arc::new);
+        // While nothing changes, who waits for a change does not keep the nodes busy.
+        let same = said.as_ref().ok() == known.as_ref() && quiet.elapsed() < SELDOM;
+        pause = if same { (pause * 2).min(SELDOM) } else { AGAIN };
+        known = said.as_ref().ok().cloned();
         shared.state.send_modify(|state| {
             state.look = look;
             match said {
@@ -240,7 +253,7 @@ async fn keep(shared: Arc<Shared>) {
                 Err(error) => state.error = Some(error),
             }
         });
-        sleep(AGAIN).await;
+        sleep(pause).await;
     }
 }
 
@@ -261,10 +274,20 @@ impl Shared {
             .iter_mut()
             .map(|(address, link)| self.ask(address, link))
             .collect();
+        let mut best: Option<Vec<Part>> = None;
+        let slots = |said: &Vec<Part>| said.iter().map(Part::slots).sum::<usize>();
         while let Some(said) = asking.next().await {
-            if said.is_ok() {
-                return said;
+            let Ok(said) = said else { continue };
+            if slots(&said) == usize::from(SLOTS) {
+                return Ok(said);
             }
+            // A node that has just come may not know all of them.
+            if best.as_ref().is_none_or(|best| slots(best) < slots(&said)) {
+                best = Some(said);
+            }
+        }
+        if let Some(best) = best {
+            return Ok(best);
         }
         let mut asking: FuturesUnordered<_> =
             self.seeds.iter().map(|seed| self.ask_seed(seed)).collect();

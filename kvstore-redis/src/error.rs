@@ -219,6 +219,10 @@ fn sentence(code: &str) -> Option<(ErrorKind, &'static str)> {
             "the server is a replica that has lost its primary",
         ),
         "CLUSTERDOWN" => (ErrorKind::Unavailable, "the cluster is down"),
+        "UNBLOCKED" => (
+            ErrorKind::Unavailable,
+            "the server became a replica while replicas were waited for",
+        ),
         "TRYAGAIN" => (ErrorKind::Unavailable, "the key's slot is on its way"),
         "NOREPLICAS" => (
             ErrorKind::Unavailable,

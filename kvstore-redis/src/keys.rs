@@ -40,6 +40,8 @@ pub(crate) struct Visit {
     pub(crate) node: Option<Arc<Node>>,
     /// The slots whose keys are named; all, if none are said.
     pub(crate) slots: Option<Slots>,
+    /// Whether the slots are still on their way to the node, which so far may serve none.
+    on_its_way: bool,
     /// Where the next page begins.
     cursor: Bytes,
     /// The connection by which the cursor came. Another may lead to another server, or to the same one after it was
@@ -130,10 +132,11 @@ impl Scan {
 }
 
 impl Visit {
-    pub(crate) fn new(node: Option<Arc<Node>>, slots: Option<Slots>) -> Self {
+    pub(crate) fn new(node: Option<Arc<Node>>, slots: Option<Slots>, on_its_way: bool) -> Self {
         Self {
             node,
             slots,
+            on_its_way,
             cursor: Bytes::from_static(b"0"),
             link: None,
             times: 1,
@@ -146,8 +149,12 @@ impl Visit {
             let Some(node) = self.node.clone() else {
                 break call.send(scan(&self.cursor, pattern)).await?;
             };
-            let Some(mut link) = link(&node, call, servers).await? else {
-                return Ok(Page::Replaced);
+            let mut link = match self.on_its_way {
+                true => node.link_by(call.deadline).await?,
+                false => match link(&node, call, servers).await? {
+                    Some(link) => link,
+                    None => return Ok(Page::Replaced),
+                },
             };
             if self.link.as_ref().is_some_and(|before| !before.is(&link)) {
                 self.cursor = Bytes::from_static(b"0");
@@ -187,7 +194,11 @@ impl Visit {
 }
 
 /// The connection to a server; `None` when it serves no keys any more.
-async fn link(node: &Arc<Node>, call: &Call<'_>, servers: &Topology) -> Result<Option<Link>> {
+pub(crate) async fn link(
+    node: &Arc<Node>,
+    call: &Call<'_>,
+    servers: &Topology,
+) -> Result<Option<Link>> {
     let Topology::Cluster(cluster) = servers else {
         return node.link_by(call.deadline).await.map(Some);
     };

@@ -2,12 +2,13 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use kvstore_core::{Error, ErrorKind, Result};
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Pipeline, RedisConnectionInfo, Value};
+use redis::{AsyncConnectionConfig, Pipeline, RedisConnectionInfo, RedisError, Value};
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -30,6 +31,8 @@ pub(crate) struct Link {
 
 struct Shared {
     task: AbortHandle,
+    /// Found by a call, which may be before the task has ended.
+    is_lost: AtomicBool,
     left: Notify,
 }
 
@@ -139,6 +142,7 @@ impl Opener {
         let task = tokio::spawn(driver);
         let shared = Shared {
             task: task.abort_handle(),
+            is_lost: AtomicBool::new(false),
             left: Notify::new(),
         };
         let shared = Arc::new(shared);
@@ -195,7 +199,12 @@ impl Opener {
 impl Link {
     /// Whether it was not found to be lost.
     pub(crate) fn is_up(&self) -> bool {
-        !self.shared.task.is_finished()
+        !self.shared.is_lost.load(Ordering::Acquire) && !self.shared.task.is_finished()
+    }
+
+    fn lost(&self, error: RedisError, writes: bool) -> Failure {
+        self.shared.is_lost.store(true, Ordering::Release);
+        Failure::cut(error, writes)
     }
 
     /// Whether two are the same connection.
@@ -220,7 +229,7 @@ impl Link {
     pub(crate) async fn send(&mut self, command: &Command) -> Result<Reply, Failure> {
         match self.connection.send_packed_command(command.packed()).await {
             Ok(value) => read(value),
-            Err(error) => Err(Failure::cut(error, command.is_write())),
+            Err(error) => Err(self.lost(error, command.is_write())),
         }
     }
 
@@ -242,7 +251,7 @@ impl Link {
         match answers {
             Ok(answers) => answers.into_iter().map(read).collect(),
             Err(error) => {
-                let cut = |writes| Err(Failure::cut(error.clone(), writes));
+                let cut = |writes| Err(self.lost(error.clone(), writes));
                 writes.into_iter().map(cut).collect()
             }
         }

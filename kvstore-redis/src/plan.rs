@@ -10,9 +10,10 @@ use crate::call::Call;
 use crate::client::Topology;
 use crate::cluster::Cluster;
 use crate::command::{Command, Reply};
-use crate::error::not_understood;
-use crate::keys::Visit;
+use crate::error::{Failure, not_understood};
+use crate::keys::{Visit, link};
 use crate::node::Node;
+use crate::shard::Shard;
 use crate::slots::{SLOTS, Use};
 
 /// Some of a cluster's slots.
@@ -33,6 +34,12 @@ impl Visits {
             None => self.0.push((Arc::clone(node), Slots::from([slot]))),
         }
     }
+
+    /// `named`: only the keys of these slots are.
+    fn visits(self, named: bool, on_its_way: bool) -> Vec<Visit> {
+        let visit = |(node, slots)| Visit::new(Some(node), named.then_some(slots), on_its_way);
+        self.0.into_iter().map(visit).collect()
+    }
 }
 
 /// What was looked through, and what is still to be.
@@ -45,7 +52,7 @@ pub(crate) struct Plan {
     /// The node that was looked through for each slot.
     by: Vec<Option<Arc<Node>>>,
     /// Slots on their way for which the node that gets them was looked through.
-    on_their_way: Vec<(u16, Arc<Node>)>,
+    on_their_way: Vec<(u16, Address)>,
     next: Vec<Visit>,
 }
 
@@ -66,20 +73,25 @@ impl Plan {
         servers: &Topology,
     ) -> Result<Option<Visit>> {
         match servers {
-            Topology::Cluster(cluster) => self.next_of_cluster(call, cluster).await,
+            Topology::Cluster(cluster) => self.next_of_cluster(call, servers, cluster).await,
             _ if std::mem::replace(&mut self.begun, true) => Ok(None),
-            Topology::One(shard) => Ok(Some(Visit::new(Some(Arc::clone(&shard.primary)), None))),
+            Topology::One(shard) => {
+                let node = Some(Arc::clone(&shard.primary));
+                Ok(Some(Visit::new(node, None, false)))
+            }
             #[cfg(feature = "rest")]
-            Topology::Rest(_) => Ok(Some(Visit::new(None, None))),
+            Topology::Rest(_) => Ok(Some(Visit::new(None, None, false))),
         }
     }
 
     async fn next_of_cluster(
         &mut self,
         call: &Call<'_>,
+        servers: &Topology,
         cluster: &Cluster,
     ) -> Result<Option<Visit>> {
-        if self.next.is_empty() {
+        // Again, when a node was replaced that was to say what is on its way.
+        while self.next.is_empty() {
             let map = cluster.looked_at(call.deadline).await?;
             let first = !std::mem::replace(&mut self.begun, true);
             self.by.resize(usize::from(SLOTS), None);
@@ -95,23 +107,27 @@ impl Plan {
                     visits.add(owner, slot);
                 }
             }
-            if visits.0.is_empty() {
-                for shard in map.shards() {
-                    for (slot, target) in migrating(call, cluster, &shard.primary).await? {
-                        let is_same = |(other, node): &(u16, Arc<Node>)| {
-                            *other == slot && Arc::ptr_eq(node, &target)
-                        };
-                        if !self.on_their_way.iter().any(is_same) {
-                            visits.add(&target, slot);
-                            self.on_their_way.push((slot, target));
-                        }
-                    }
+            if !visits.0.is_empty() {
+                self.next = visits.visits(!first, false);
+                break;
+            }
+            let Some(leaving) = leaving(call, servers, map.shards()).await? else {
+                continue;
+            };
+            for (slot, target) in leaving {
+                let Some(address) = target.address() else {
+                    continue;
+                };
+                let is_same = |known: &(u16, Address)| known.0 == slot && known.1 == *address;
+                if !self.on_their_way.iter().any(is_same) {
+                    self.on_their_way.push((slot, address.clone()));
+                    visits.add(&target, slot);
                 }
             }
-            let visits = visits.0.into_iter();
-            self.next = visits
-                .map(|(node, slots)| Visit::new(Some(node), (!first).then_some(slots)))
-                .collect();
+            if visits.0.is_empty() {
+                break;
+            }
+            self.next = visits.visits(true, true);
         }
         Ok(self.next.pop())
     }
@@ -126,35 +142,47 @@ impl Plan {
     }
 }
 
-/// The slots that are on their way from a node, and where to.
-async fn migrating(
+/// The slots that are on their way, and where to; `None` when one of the nodes has none any more.
+async fn leaving(
     call: &Call<'_>,
-    cluster: &Cluster,
-    node: &Arc<Node>,
-) -> Result<Vec<(u16, Arc<Node>)>> {
-    let nodes = Command::other("CLUSTER").word("NODES");
-    let Reply::Data(text) = call.ask(node, &nodes).await? else {
-        return Err(not_understood());
+    servers: &Topology,
+    shards: &[Arc<Shard>],
+) -> Result<Option<Vec<(u16, Arc<Node>)>>> {
+    let Topology::Cluster(cluster) = servers else {
+        return Ok(None);
     };
-    let text = String::from_utf8_lossy(&text);
-    let map = cluster.map();
-    let found = read(&text).into_iter().filter_map(|(slot, places)| {
-        let own = node.address()?;
-        let addresses: Vec<Address> = places
-            .iter()
-            .filter_map(|place| own.said_by(place))
-            .collect();
-        let known = addresses
-            .iter()
-            .find_map(|address| map.node(address, Use::Primary));
-        let target = match known {
-            Some(node) => Arc::clone(node),
-            // It serves no slot so far.
-            None => cluster.node_at(addresses.first()?, Use::Primary),
+    let nodes = Command::other("CLUSTER").word("NODES");
+    let mut found = Vec::new();
+    for shard in shards {
+        let node = &shard.primary;
+        let Some(mut link) = link(node, call, servers).await? else {
+            return Ok(None);
         };
-        Some((slot, target))
-    });
-    Ok(found.collect())
+        let text = match node.ask(&mut link, &nodes, call.deadline).await {
+            Ok(Reply::Data(text)) => text,
+            Ok(_) => return Err(not_understood()),
+            // Who takes its place is asked.
+            Err(Failure::Cut(_)) => return Ok(None),
+            Err(failure) => return Err(failure.into()),
+        };
+        let map = cluster.map();
+        for (slot, places) in read(&String::from_utf8_lossy(&text)) {
+            let own = node.address();
+            let places = places.iter().filter_map(|place| own?.said_by(place));
+            let addresses: Vec<Address> = places.collect();
+            let known = addresses
+                .iter()
+                .find_map(|address| map.node(address, Use::Primary));
+            let target = match (known, addresses.first()) {
+                (Some(node), _) => Arc::clone(node),
+                // It serves no slot so far.
+                (None, Some(address)) => cluster.node_at(address, Use::Primary),
+                (None, None) => continue,
+            };
+            found.push((slot, target));
+        }
+    }
+    Ok(Some(found))
 }
 
 /// Reads what a node answers to `CLUSTER NODES`: its slots that are on their way, and by which names the node goes

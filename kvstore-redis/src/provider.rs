@@ -197,7 +197,7 @@ impl Provider for RedisProvider {
             let done = error.kind() == ErrorKind::ValueTooLarge;
             unknown(error, done)
         });
-        data(answer?)
+        data(answer?).map_err(after_write)
     }
 
     async fn touch(&self, request: TouchRequest<'_>) -> Result<bool> {
@@ -207,7 +207,7 @@ impl Provider for RedisProvider {
             Ttl::Never => Command::script(&PERSIST, key),
             Ttl::Keep => Command::exists(key),
         };
-        is_one(self.call()?.send(touch).await?)
+        is_one(self.call()?.send(touch).await?).map_err(after_write)
     }
 
     async fn get_many(&self, requests: &[GetRequest<'_>]) -> Vec<Result<Option<Bytes>>> {
@@ -255,11 +255,11 @@ impl Connect for RedisProvider {
 
 pub(crate) fn set_outcome(request: &SetRequest<'_>, answer: Reply) -> Result<Outcome> {
     let is_applied = match (&request.condition, answer) {
-        (Some(Condition::Version(_)), answer) => is_one(answer)?,
+        (Some(Condition::Version(_)), answer) => is_one(answer).map_err(after_write)?,
         (None, answer) if is_ok(&answer) => return Ok(applied()),
         (Some(_), answer) if is_ok(&answer) => true,
         (Some(_), Reply::Nil) => false,
-        _ => return Err(unknown(not_understood(), true)),
+        _ => return Err(after_write(not_understood())),
     };
     // Hashing every value for a version that nobody asked for would cost more than the write.
     Ok(match is_applied {
@@ -269,10 +269,12 @@ pub(crate) fn set_outcome(request: &SetRequest<'_>, answer: Reply) -> Result<Out
 }
 
 pub(crate) fn delete_outcome(request: &DeleteRequest<'_>, answer: Reply) -> Result<Outcome> {
-    Ok(match request.version.is_none() || is_one(answer)? {
-        true => applied(),
-        false => Outcome::Unmet,
-    })
+    Ok(
+        match request.version.is_none() || is_one(answer).map_err(after_write)? {
+            true => applied(),
+            false => Outcome::Unmet,
+        },
+    )
 }
 
 /// By the REST API, perhaps encoded as values are.
@@ -287,6 +289,11 @@ fn is_ok(answer: &Reply) -> bool {
 /// Applied, and the new version was not asked for.
 pub(crate) fn applied() -> Outcome {
     Outcome::Applied(None)
+}
+
+/// Something was written, whatever the answer to that means.
+fn after_write(error: Error) -> Error {
+    error.with_outcome_unknown()
 }
 
 fn is_one(answer: Reply) -> Result<bool> {

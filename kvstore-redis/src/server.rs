@@ -37,7 +37,7 @@ pub(crate) async fn check(client: &Client) -> Result<()> {
     let mut lacking = Vec::new();
     match client.servers() {
         Topology::Cluster(cluster) => {
-            let map = cluster.looked_at(call.deadline).await?;
+            let map = cluster.map();
             names = for_each_node(&map, prefix, (0..MANY).map(name));
             let nodes = map.shards().iter().map(|shard| &shard.primary);
             let question = Command::other("CLUSTER").word("NODES");

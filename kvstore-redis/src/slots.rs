@@ -145,6 +145,13 @@ pub(crate) struct Part {
     pub(crate) replicas: Vec<Address>,
 }
 
+impl Part {
+    /// How many they are.
+    pub(crate) fn slots(&self) -> usize {
+        usize::from(self.last.saturating_sub(self.first)) + 1
+    }
+}
+
 /// Reads what the node at `asked` answers to `CLUSTER SLOTS`; `None` where it is nothing like that.
 pub(crate) fn parts(answer: &Reply, asked: &Address) -> Option<Vec<Part>> {
     let Reply::List(parts) = answer else {

@@ -1,12 +1,15 @@
 //! Listings of a cluster: all nodes, also when slots and primaries change places meanwhile.
 
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
+use futures_util::StreamExt as _;
 use kvstore_core::{ErrorKind, KeyValueStore, SetOptions};
 use kvstore_testsuite::servers::RedisCluster;
 
 mod common;
-use common::{ends, failed, texts};
+use common::{HANGS, ends, failed, texts};
+use tokio::time::sleep;
 
 /// A key of each primary, and more of them all.
 async fn filled(cluster: &RedisCluster, texts: &KeyValueStore<String>, more: usize) -> Vec<String> {
@@ -104,4 +107,67 @@ async fn keys_whose_nodes_are_gone_are_an_error_and_not_left_out() {
         listing.next().await.is_none(),
         "after an error it is at its end"
     );
+}
+
+/// One of whose slots nobody knows yet, since it has none.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slot_that_is_moving_to_a_new_node() {
+    let mut cluster = RedisCluster::start();
+    let texts = texts(&cluster.url(""), "timeout=5s").await;
+    let own = filled(&cluster, &texts, 0).await;
+    let new = cluster.replica_of(0);
+    cluster.command(new, &["CLUSTER", "RESET", "SOFT"]);
+    let is_new = |line: &str| line.contains(&format!(":{}@", cluster.address(new).port()));
+    let line = |cluster: &RedisCluster| {
+        let nodes = cluster.command(1, &["CLUSTER", "NODES"]).text();
+        nodes
+            .lines()
+            .find(|line| is_new(line))
+            .unwrap_or_default()
+            .to_owned()
+    };
+    let place = line(&cluster);
+    let bus = place.split(['@', ',', ' ']).nth(2).unwrap();
+    let port = cluster.address(new).port().to_string();
+    cluster.command(1, &["CLUSTER", "MEET", "127.0.0.1", &port, bus]);
+    let start = Instant::now();
+    let knows = |node| {
+        cluster
+            .command(node, &["CLUSTER", "NODES"])
+            .text()
+            .lines()
+            .count()
+    };
+    let is_up = |node| {
+        let info = cluster.command(node, &["CLUSTER", "INFO"]).text();
+        info.contains("cluster_state:ok")
+    };
+    while !line(&cluster).contains("master") || knows(new) < 6 || !is_up(new) {
+        assert!(
+            start.elapsed() < HANGS,
+            "it is no primary: {}",
+            line(&cluster)
+        );
+        sleep(Duration::from_millis(50)).await;
+    }
+    for (node, key) in [(1, &own[1]), (2, &own[2])] {
+        let slot = cluster.slot(key).to_string();
+        let id = cluster.command(new, &["CLUSTER", "MYID"]).text();
+        let from = cluster.command(node, &["CLUSTER", "MYID"]).text();
+        cluster.command(new, &["CLUSTER", "SETSLOT", &slot, "IMPORTING", &from]);
+        cluster.command(node, &["CLUSTER", "SETSLOT", &slot, "MIGRATING", &id]);
+    }
+    cluster.migrate_key(&own[1], new);
+    assert_eq!(texts.get(&own[1]).await.unwrap().as_deref(), Some("v"));
+    let named: BTreeSet<_> = ends("keys", texts.keys("own").map(Result::unwrap).collect()).await;
+    assert_eq!(named, own.iter().cloned().collect());
+    // When it is gone, its keys are not left out.
+    cluster.stop(new);
+    let all = texts.keys("own").collect::<Vec<_>>();
+    let listed = ends("keys", all).await;
+    let last = listed
+        .into_iter()
+        .next_back()
+        .expect("an error at the least");
+    failed(last, ErrorKind::Unavailable, "keys");
 }

@@ -24,6 +24,8 @@ pub(crate) fn run(bench: &Bench) {
     let url = format!("upstash+http://:{token}@{address}?prefix={root}/");
     let registry = Registry::new().with::<RedisProvider>();
     let store = KeyValueStore::text(block.block_on(registry.open(&url)).expect(FAILED));
+    // That of `reqwest`, which asks for one also where no TLS is spoken; there may be one already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let client = Client::builder().timeout(Duration::from_secs(5)).build();
     let client = client.expect("without TLS there is nothing that could fail");
     let (front, token) = (Arc::new(front.url()), Arc::new(token.to_owned()));
