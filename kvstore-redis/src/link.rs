@@ -1,8 +1,10 @@
 //! One connection to one server, by `redis`: opened, greeted, asked.
 
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -139,7 +141,10 @@ impl Opener {
         let nobody = RedisConnectionInfo::default().set_skip_set_lib_name();
         let made = MultiplexedConnection::new_with_config(&nobody, stream, config).await;
         let (connection, driver) = made.map_err(io::Error::other)?;
-        let task = tokio::spawn(driver);
+        let task = tokio::spawn(Patient {
+            driver: Box::pin(driver),
+            has_waited: false,
+        });
         let shared = Shared {
             task: task.abort_handle(),
             is_lost: AtomicBool::new(false),
@@ -255,6 +260,25 @@ impl Link {
                 writes.into_iter().map(cut).collect()
             }
         }
+    }
+}
+
+/// Lets other tasks go first, once, whenever there is something to do: what they send goes along in the same write.
+struct Patient<F> {
+    driver: Pin<Box<F>>,
+    has_waited: bool,
+}
+
+impl<F: Future<Output = ()>> Future for Patient<F> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        self.has_waited = !self.has_waited;
+        if self.has_waited {
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        self.driver.as_mut().poll(context)
     }
 }
 
