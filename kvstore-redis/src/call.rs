@@ -267,10 +267,11 @@ impl Call<'_> {
             again = again.max(next);
             if let Some(confirmed) = &confirmed
                 && item.command.is_write()
-                && matches!(item.answer, Some(Ok(_)))
+                && matches!(&item.answer, Some(Ok(reply)) if has_written(reply))
                 && let Err(error) = self.confirmed(confirmed)
             {
-                item.answer = Some(Err(Failure::Lost(error)));
+                // The primary has it.
+                item.answer = Some(Err(Failure::Lost(error.with_outcome_unknown())));
             }
         }
         again
@@ -405,6 +406,11 @@ impl Call<'_> {
             false => Use::Primary,
         }
     }
+}
+
+/// Whether a write with this answer has changed something: no condition was unmet, and no key missing.
+fn has_written(reply: &Reply) -> bool {
+    !matches!(reply, Reply::Nil | Reply::Int(0))
 }
 
 fn is_unknown_script(answer: &Result<Reply, Failure>) -> bool {

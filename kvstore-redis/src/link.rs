@@ -187,6 +187,13 @@ impl Opener {
                 }
                 // Who may not ask that is known all the same.
                 Err(failure) if failure.code() == "NOPERM" && place >= checked => {}
+                Err(failure) if failure.code() == "NOPERM" && role == Role::Replica => {
+                    let message = "the ACL user lacks a command that reading from replicas needs: allow +readonly";
+                    let refusal = Error::from(failure);
+                    return Err(
+                        Error::new(ErrorKind::PermissionDenied, message).with_source(refusal)
+                    );
+                }
                 Err(failure) => return Err(failure.into()),
                 Ok(Reply::List(parts)) if place == checked + 1 => {
                     if !matches!(parts.first(), Some(Reply::Data(role)) if &role[..] == b"master") {

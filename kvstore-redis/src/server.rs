@@ -27,6 +27,7 @@ const SOME: u64 = 8;
 /// which only listings need.
 pub(crate) async fn check(client: &Client) -> Result<()> {
     let call = client.call()?;
+    check_replicas(client, &call).await?;
     let prefix = &client.config().prefix;
     let random = RandomState::new();
     let name = |number: u64| {
@@ -85,6 +86,33 @@ pub(crate) async fn check(client: &Client) -> Result<()> {
     }
     let message = format!("the ACL user lacks commands: allow {}", lacking.join(" "));
     Err(Error::new(ErrorKind::PermissionDenied, message))
+}
+
+/// Makes sure that replicas may be read from, and that there are as many as writes wait for.
+async fn check_replicas(client: &Client, call: &Call<'_>) -> Result<()> {
+    let map = match client.servers() {
+        Topology::Cluster(cluster) => cluster.map(),
+        _ => Arc::new(Map::empty()),
+    };
+    let shards: Vec<&Shard> = match client.servers() {
+        Topology::One(shard) => vec![shard],
+        _ => map.shards().iter().map(|shard| &**shard).collect(),
+    };
+    let replicas = shards.iter().flat_map(|shard| &shard.replicas);
+    for tried in join_all(replicas.map(|replica| replica.first_link())).await {
+        match tried {
+            Err(error) if !error.is_retryable() => return Err(error),
+            // The primary answers while it is away.
+            _ => {}
+        }
+    }
+    let Some(wait) = call.wait() else {
+        return Ok(());
+    };
+    for answer in join_all(shards.iter().map(|shard| call.ask(&shard.writes, &wait))).await {
+        call.confirmed(&answer)?;
+    }
+    Ok(())
 }
 
 /// One of the names for each node of a cluster: rights are each node's own. With a prefix that has braces, all

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use crate::call::Call;
 use crate::command::{Command, Reply};
-use crate::error::{Failure, not_understood, unknown};
+use crate::error::{Failure, not_understood};
 
 impl Call<'_> {
     /// What waits for replicas, if that is wanted, for a little less than there is time.
@@ -23,30 +23,24 @@ impl Call<'_> {
         Some(wait.word(left.as_millis().max(1).to_string()))
     }
 
-    /// Whether as many replicas have received a write as are wanted.
+    /// Whether as many replicas as are wanted have received what was written.
     pub(crate) fn confirmed(&self, answer: &Result<Reply, Failure>) -> Result<()> {
         let wanted = self.client.config().wait_replicas;
         match answer {
             Ok(Reply::Int(replicas)) if *replicas >= i64::from(wanted) => Ok(()),
             Ok(Reply::Int(replicas)) => {
-                let message = format!(
-                    "the primary has written it, and {replicas} of {wanted} replicas have received it in time"
-                );
-                Err(Error::new(ErrorKind::Unavailable, message).with_outcome_unknown())
+                let message =
+                    format!("{replicas} of {wanted} replicas have received what the primary has");
+                Err(Error::new(ErrorKind::Unavailable, message))
             }
-            Ok(_) => Err(unknown(not_understood(), true)),
-            Err(failure) => {
-                let error = match failure.code() {
-                    "NOPERM" => {
-                        let message =
-                            "the ACL user lacks a command that `wait_replicas` needs: allow +wait";
-                        let refusal = Error::from(failure.clone());
-                        Error::new(ErrorKind::PermissionDenied, message).with_source(refusal)
-                    }
-                    _ => failure.clone().into(),
-                };
-                Err(unknown(error, true))
+            Ok(_) => Err(not_understood()),
+            Err(failure) if failure.code() == "NOPERM" => {
+                let message =
+                    "the ACL user lacks a command that `wait_replicas` needs: allow +wait";
+                let refusal = Error::from(failure.clone());
+                Err(Error::new(ErrorKind::PermissionDenied, message).with_source(refusal))
             }
+            Err(failure) => Err(failure.clone().into()),
         }
     }
 }

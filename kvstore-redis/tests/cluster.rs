@@ -260,6 +260,12 @@ async fn credentials_and_rights_of_each_node() {
         );
         allow(2, &rights);
     }
+    let replicas = config.clone().read_from_replicas();
+    let connected = RedisProvider::connect(replicas.clone()).await;
+    let error = failed(connected, ErrorKind::PermissionDenied, "replicas");
+    assert!(error.to_string().contains("+readonly"), "{error}");
+    (0..6).for_each(|node| allow(node, &format!("{rights} +readonly")));
+    RedisProvider::connect(replicas).await.unwrap();
     (0..6).for_each(|node| allow(node, &rights.replace(" +cluster|slots", "")));
     let error = failed(
         RedisProvider::connect(config).await,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use kvstore_core::{Error, ErrorKind, KeyValueStore};
+use kvstore_core::{Condition, Error, ErrorKind, KeyValueStore, SetOptions};
 use kvstore_redis::RedisConfig;
 use kvstore_testsuite::servers::{RedisCluster, RedisServer};
 use tokio::task::JoinSet;
@@ -273,6 +273,9 @@ async fn writes_that_no_replica_confirms_are_errors_whose_outcome_is_unknown() {
         error.outcome_unknown() && error.to_string().contains("0 of 1 replicas"),
         "{error}"
     );
+    // What wrote nothing has nothing to be confirmed.
+    let created = texts.set_if(&key, "x", Condition::Absent, SetOptions::new());
+    assert!(!ends("set_if", created).await.unwrap().is_applied());
     let error = failed(
         ends("delete", texts.delete(&key)).await,
         ErrorKind::Unavailable,
