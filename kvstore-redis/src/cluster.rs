@@ -10,7 +10,7 @@ use kvstore_core::{Error, ErrorKind, Result};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::RedisConfig;
 use crate::address::Address;
@@ -40,6 +40,8 @@ struct Shared {
     state: watch::Sender<State>,
     /// Told when the map seems to be wrong.
     wanted: Notify,
+    /// Told when somebody waits for what the nodes say now.
+    urgent: Notify,
     /// How many looks were begun.
     begun: AtomicU64,
     seeds: Vec<Address>,
@@ -75,6 +77,7 @@ impl Cluster {
         let shared = Arc::new(Shared {
             state: watch::Sender::new(begin),
             wanted: Notify::new(),
+            urgent: Notify::new(),
             begun: AtomicU64::new(0),
             seeds: seeds
                 .map(|(host, port)| Address::Tcp(host.clone(), *port))
@@ -121,6 +124,9 @@ impl Cluster {
         let mut state = self.shared.state.subscribe();
         loop {
             self.look_again();
+            if state.borrow().error.is_none() {
+                self.shared.urgent.notify_one();
+            }
             match timeout_at(deadline, state.wait_for(|state| state.look >= wanted)).await {
                 Ok(Ok(state)) => match &state.error {
                     None => return Ok(Arc::clone(&state.map)),
@@ -253,7 +259,7 @@ async fn keep(shared: Arc<Shared>) {
                 Err(error) => state.error = Some(error),
             }
         });
-        sleep(pause).await;
+        drop(timeout(pause, shared.urgent.notified()).await);
     }
 }
 

@@ -92,8 +92,12 @@ impl Plan {
     ) -> Result<Option<Visit>> {
         // Again, when a node was replaced that was to say what is on its way.
         while self.next.is_empty() {
-            let map = cluster.looked_at(call.deadline).await?;
             let first = !std::mem::replace(&mut self.begun, true);
+            // At first whatever is known: at the end it is looked at again.
+            let mut map = cluster.map();
+            if !first || map.shards().is_empty() {
+                map = cluster.looked_at(call.deadline).await?;
+            }
             self.by.resize(usize::from(SLOTS), None);
             let mut visits = Visits::default();
             for (slot, by) in (0..SLOTS).zip(&mut self.by) {

@@ -1,5 +1,7 @@
 //! The contract, by all the ways there are to a server.
 
+use std::sync::OnceLock;
+
 use kvstore_redis::{RedisConfig, RedisProvider};
 #[cfg(feature = "rest")]
 use kvstore_testsuite::servers::UpstashFront;
@@ -93,11 +95,22 @@ mod sentinel {
 /// What Upstash documents of the Redis protocol, and no other command: over TLS, with a password.
 mod upstash {
     use super::*;
-    kvstore_testsuite::conformance!(|| fixture(common::upstash(RedisServer::shared())));
+    kvstore_testsuite::conformance!(|| fixture(common::upstash(own())));
+}
+
+/// A server of these tests alone: each listing looks through all of its keys, and the shared one has those of all
+/// tests of the run.
+fn own() -> &'static RedisServer {
+    static OWN: OnceLock<RedisServer> = OnceLock::new();
+    OWN.get_or_init(RedisServer::start)
 }
 
 #[cfg(feature = "rest")]
 mod rest {
     use super::*;
-    kvstore_testsuite::conformance!(|| fixture(common::rest(UpstashFront::shared())));
+    fn front() -> &'static UpstashFront {
+        static FRONT: OnceLock<UpstashFront> = OnceLock::new();
+        FRONT.get_or_init(|| UpstashFront::start(own()))
+    }
+    kvstore_testsuite::conformance!(|| fixture(common::rest(front())));
 }
