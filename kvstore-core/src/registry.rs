@@ -33,18 +33,18 @@ pub trait Connect: Provider + Sized {
 /// ```no_run
 /// # use kvstore_core::{async_trait, Bytes, Capabilities, Connect, DeleteRequest, GetRequest, Outcome, Provider,
 /// #     SetRequest};
-/// # struct RedisProvider;
+/// # struct RedisProvider(Capabilities);
 /// # #[async_trait]
 /// # impl Provider for RedisProvider {
-/// #     fn capabilities(&self) -> &Capabilities { unimplemented!() }
-/// #     async fn get(&self, _: GetRequest<'_>) -> Result<Option<Bytes>> { unimplemented!() }
-/// #     async fn set(&self, _: SetRequest<'_>) -> Result<Outcome> { unimplemented!() }
-/// #     async fn delete(&self, _: DeleteRequest<'_>) -> Result<Outcome> { unimplemented!() }
+/// #     fn capabilities(&self) -> &Capabilities { &self.0 }
+/// #     async fn get(&self, _: GetRequest<'_>) -> Result<Option<Bytes>> { Ok(None) }
+/// #     async fn set(&self, _: SetRequest<'_>) -> Result<Outcome> { Ok(Outcome::Applied(None)) }
+/// #     async fn delete(&self, _: DeleteRequest<'_>) -> Result<Outcome> { Ok(Outcome::Applied(None)) }
 /// # }
 /// # impl Connect for RedisProvider {
 /// #     const SCHEMES: &'static [&'static str] = &["redis"];
-/// #     async fn connect(_: &str) -> Result<Self> { Ok(Self) }
-/// #     fn lazy(_: &str) -> Result<Self> { Ok(Self) }
+/// #     async fn connect(url: &str) -> Result<Self> { Self::lazy(url) }
+/// #     fn lazy(_: &str) -> Result<Self> { Ok(Self(Capabilities::new("redis"))) }
 /// # }
 /// use kvstore_core::{KeyValueStore, Registry, Result};
 ///

@@ -319,7 +319,8 @@ fn refused(status: StatusCode, answer: &[u8], writes: bool) -> Failure {
     Failure::Lost(Error::new(kind, message))
 }
 
-/// Whether there is no room for a request or its answer.
+/// Whether there is no room for a request, or for the answer to one that wrote nothing.
 fn is_too_large(failure: &Failure) -> bool {
-    Error::from(failure.clone()).kind() == ErrorKind::ValueTooLarge
+    let error = Error::from(failure.clone());
+    error.kind() == ErrorKind::ValueTooLarge && !error.outcome_unknown()
 }

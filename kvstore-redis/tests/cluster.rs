@@ -10,14 +10,7 @@ use kvstore_testsuite::servers::{RedisCluster, RedisServer, Reply};
 use kvstore_testsuite::unique_root;
 
 mod common;
-use common::{RIGHTS, SECRET, ends, failed, not_connected, recovers, texts};
-
-/// A key in each slot that is asked for, `k0`, `k1` and so on being tried.
-fn key_on(cluster: &RedisCluster, node: usize) -> String {
-    let mut keys = (0..).map(|number| format!("k{number}"));
-    let found = keys.find(|key| cluster.node_of(key) == node);
-    found.unwrap_or_default()
-}
+use common::{RIGHTS, SECRET, ends, failed, key_on, not_connected, recovers, texts};
 
 fn shared() -> (&'static RedisCluster, String) {
     let cluster = RedisCluster::shared();

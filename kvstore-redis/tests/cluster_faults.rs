@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 mod common;
-use common::{ends, failed, not_connected, recovers, texts};
+use common::{ends, failed, key_on, not_connected, recovers, texts};
 
 fn gone(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Timeout)
@@ -105,14 +105,8 @@ async fn a_primary_that_is_killed_loses_nothing_that_a_replica_has_confirmed() {
 async fn a_primary_that_is_killed_and_comes_back() {
     let mut cluster = RedisCluster::start();
     let texts = texts(&cluster.url(""), "timeout=500ms").await;
-    let key = (0..)
-        .map(|key| format!("k{key}"))
-        .find(|key| cluster.node_of(key) == 0)
-        .unwrap();
-    let other = (0..)
-        .map(|key| format!("k{key}"))
-        .find(|key| cluster.node_of(key) == 1)
-        .unwrap();
+    let key = key_on(&cluster, 0);
+    let other = key_on(&cluster, 1);
     for key in [&key, &other] {
         texts.set(key, "v").await.unwrap();
     }
@@ -163,10 +157,7 @@ async fn primaries_that_change_places_under_load() {
 async fn a_primary_that_halts() {
     let mut cluster = RedisCluster::start();
     let texts = texts(&cluster.url(""), "timeout=400ms&connect_timeout=400ms").await;
-    let key = (0..)
-        .map(|key| format!("k{key}"))
-        .find(|key| cluster.node_of(key) == 2)
-        .unwrap();
+    let key = key_on(&cluster, 2);
     texts.set(&key, "v").await.unwrap();
     cluster.command_for(&key, &["WAIT", "1", "5000"]);
     cluster.pause(2);
@@ -196,10 +187,7 @@ async fn a_primary_that_halts() {
 async fn a_cluster_that_is_down() {
     let mut cluster = RedisCluster::start_with(&["--appendonly", "yes", "--appendfsync", "always"]);
     let texts = texts(&cluster.url(""), "timeout=500ms").await;
-    let key = (0..)
-        .map(|key| format!("k{key}"))
-        .find(|key| cluster.node_of(key) == 1)
-        .unwrap();
+    let key = key_on(&cluster, 1);
     texts.set(&key, "v").await.unwrap();
     let replica = cluster.replica_of(0);
     cluster.stop(replica);
@@ -252,10 +240,7 @@ async fn waiting_wants_a_right_and_replicas_which_connecting_finds() {
 async fn writes_that_no_replica_confirms_are_errors_whose_outcome_is_unknown() {
     let mut cluster = RedisCluster::start();
     let texts = texts(&cluster.url(""), "timeout=2s&wait_replicas=1").await;
-    let key = (0..)
-        .map(|key| format!("k{key}"))
-        .find(|key| cluster.node_of(key) == 0)
-        .unwrap();
+    let key = key_on(&cluster, 0);
     texts.set(&key, "v").await.unwrap();
     let replica = cluster.replica_of(0);
     cluster.pause(replica);

@@ -33,14 +33,14 @@ pub use fixture::{Fixture, unique_root};
 /// # use kvstore_core::SetRequest;
 /// # struct MyProvider(Capabilities);
 /// # impl MyProvider {
-/// #     async fn connect(_: &str, _: &str) -> Result<Self> { unimplemented!() }
+/// #     async fn connect(_: &str, _: &str) -> Result<Self> { Ok(Self(Capabilities::new("my"))) }
 /// # }
 /// # #[async_trait]
 /// # impl Provider for MyProvider {
 /// #     fn capabilities(&self) -> &Capabilities { &self.0 }
-/// #     async fn get(&self, _: GetRequest<'_>) -> Result<Option<Bytes>> { unimplemented!() }
-/// #     async fn set(&self, _: SetRequest<'_>) -> Result<Outcome> { unimplemented!() }
-/// #     async fn delete(&self, _: DeleteRequest<'_>) -> Result<Outcome> { unimplemented!() }
+/// #     async fn get(&self, _: GetRequest<'_>) -> Result<Option<Bytes>> { Ok(None) }
+/// #     async fn set(&self, _: SetRequest<'_>) -> Result<Outcome> { Ok(Outcome::Applied(None)) }
+/// #     async fn delete(&self, _: DeleteRequest<'_>) -> Result<Outcome> { Ok(Outcome::Applied(None)) }
 /// # }
 /// use kvstore_testsuite::{Fixture, conformance, unique_root};
 ///

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use kvstore_core::{Error, ErrorKind, KeyValueStore, SetOptions};
 use kvstore_redis::{RedisConfig, RedisProvider};
 use kvstore_testsuite::proxy::Proxy;
-use kvstore_testsuite::servers::{RedisServer, Reply, UpstashFront};
+use kvstore_testsuite::servers::{RedisCluster, RedisServer, Reply, UpstashFront};
 use kvstore_testsuite::unique_root;
 
 /// The rights that the README says are needed.
@@ -134,6 +134,13 @@ pub async fn behind(server: &RedisServer, parameters: &str) -> (Proxy, KeyValueS
     let proxy = Proxy::start(server.address()).await.unwrap();
     let texts = texts(&format!("redis://{}", proxy.address()), parameters).await;
     (proxy, texts)
+}
+
+/// A key that a node of a cluster serves, `k0`, `k1` and so on being tried.
+pub fn key_on(cluster: &RedisCluster, node: usize) -> String {
+    let mut keys = (0..).map(|number| format!("k{number}"));
+    keys.find(|key| cluster.node_of(key) == node)
+        .unwrap_or_default()
 }
 
 /// A user with the commands that Upstash documents and no others, over TLS with a password.
