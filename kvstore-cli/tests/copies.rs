@@ -4,7 +4,7 @@ mod common;
 
 use common::values::{TYPES, diff, fill};
 use common::{Place, kvstore};
-use kvstore_testsuite::servers::{Redis, Reply};
+use kvstore_testsuite::servers::Reply;
 use serde_json::{Value, json};
 
 /// A copy, and what it counted.
@@ -231,7 +231,7 @@ fn differences_of_all_kinds_are_shown() {
             .run(&["set", "same", r#"{"a":1,"b":[2]}"#, "--as", "json"])
             .ends(0);
     }
-    let redis = Redis::shared();
+    let redis = common::redis();
     let root = b.url.split("prefix=").nth(1).unwrap();
     let reordered = redis.command(&["SET", &format!("{root}same"), r#"{"b": [2], "a": 1}"#]);
     assert_eq!(reordered, Reply::Data(b"OK".to_vec()));

@@ -16,6 +16,13 @@ async fn fixture(config: RedisConfig) -> Fixture {
     Fixture::new(first).with_other(RedisProvider::connect(config).await.unwrap())
 }
 
+/// A server of these tests alone: each listing looks through all of its keys, and the shared one has those of all
+/// tests of the run.
+fn own() -> &'static RedisServer {
+    static OWN: OnceLock<RedisServer> = OnceLock::new();
+    OWN.get_or_init(RedisServer::start)
+}
+
 mod plain {
     use super::*;
     kvstore_testsuite::conformance!(|| fixture(Redis::shared().url().parse().unwrap()));
@@ -29,7 +36,7 @@ mod valkey {
 mod tls {
     use super::*;
     async fn connect() -> Fixture {
-        let server = RedisServer::shared();
+        let server = own();
         let config: RedisConfig = server.tls_url().parse().unwrap();
         let config = config.ca(server.ca_path());
         fixture(config.client_cert(server.client_cert_path(), server.client_key_path())).await
@@ -39,16 +46,14 @@ mod tls {
 
 mod unix_socket {
     use super::*;
-    kvstore_testsuite::conformance!(|| fixture(RedisConfig::unix(
-        RedisServer::shared().unix_socket()
-    )));
+    kvstore_testsuite::conformance!(|| fixture(RedisConfig::unix(own().unix_socket())));
 }
 
 /// The rights that the README lists, and no others.
 mod least_rights {
     use super::*;
     async fn connect() -> Fixture {
-        let server = RedisServer::shared();
+        let server = own();
         let (user, prefix) = (unique_root(), unique_root());
         let keys = format!("~{prefix}*");
         let mut command = vec![
@@ -96,13 +101,6 @@ mod sentinel {
 mod upstash {
     use super::*;
     kvstore_testsuite::conformance!(|| fixture(common::upstash(own())));
-}
-
-/// A server of these tests alone: each listing looks through all of its keys, and the shared one has those of all
-/// tests of the run.
-fn own() -> &'static RedisServer {
-    static OWN: OnceLock<RedisServer> = OnceLock::new();
-    OWN.get_or_init(RedisServer::start)
 }
 
 #[cfg(feature = "rest")]

@@ -7,13 +7,20 @@ pub(crate) mod values;
 use std::ffi::OsStr;
 use std::io::Write as _;
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use kvstore_testsuite::servers::{
-    Memcached, MongoDb, Redis, RedisCluster, RedisSentinel, S3, UpstashFront, Vault, ZooKeeper,
+    Memcached, MongoDb, RedisCluster, RedisSentinel, RedisServer, S3, UpstashFront, Vault,
+    ZooKeeper,
 };
 use kvstore_testsuite::unique_root;
 use serde_json::Value;
+
+/// A Redis of this test program alone: so many keys are left there that whoever lists another's would wait for them.
+pub(crate) fn redis() -> &'static RedisServer {
+    static OWN: OnceLock<RedisServer> = OnceLock::new();
+    OWN.get_or_init(RedisServer::start)
+}
 
 /// The command, without what the environment of the tests says.
 pub(crate) fn command<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Command {
@@ -138,7 +145,7 @@ impl Place {
     }
 
     pub(crate) fn redis() -> Self {
-        let url = format!("{}?prefix={}:", Redis::shared().url(), unique_root());
+        let url = format!("{}?prefix={}:", redis().url(), unique_root());
         Self::at("redis", url)
     }
 
