@@ -15,7 +15,7 @@ use crate::config::MAX_VALUE_LEN;
 use crate::data::Data;
 use crate::error::lost;
 use crate::place::Place;
-use crate::read::{Node, done, got_all, is_there, version};
+use crate::read::{Node, got_all, is_there, version};
 use crate::wire::{ANY, Code, Frames, Write};
 use crate::write::data;
 
@@ -116,9 +116,8 @@ impl Call<'_> {
         let places = self.places(requests.iter().map(|request| request.key.as_str()));
         let get = async {
             let paths: Vec<_> = places.iter().map(Place::node).collect();
-            let frames = || self.get_all(Frames::new().sync(), &paths);
-            let mut answers = self.ask(Effect::None, frames).await?.into_iter();
-            answers.next().map(done).transpose()?;
+            let frames = || self.get_all(Frames::fresh(), &paths);
+            let answers = self.ask(Effect::None, frames).await?.into_iter();
             let value = |node: Option<Node>| node.filter(Node::is_live).map(|node| node.value);
             let nodes = got_all(answers, places.len())?.into_iter();
             Ok(nodes.map(|node| node.map(value)).collect())
@@ -219,10 +218,9 @@ impl Call<'_> {
         let frames = || {
             let look =
                 |frames: Frames, place: &Place| frames.exists(place.bucket()).exists(place.node());
-            places.iter().fold(Frames::new().sync(), look)
+            places.iter().fold(Frames::fresh(), look)
         };
-        let mut answers = self.ask(Effect::None, frames).await?.into_iter();
-        answers.next().map(done).transpose()?;
+        let answers = self.ask(Effect::None, frames).await?.into_iter();
         let there = answers.map(|answer| is_there(&answer));
         let there = there.collect::<Result<Vec<_>>>()?;
         let (pairs, _) = there.as_chunks();

@@ -12,6 +12,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use crate::ZooKeeperConfig;
 use crate::client::Permit;
 use crate::handshake::{Connection, READ, Session, connect, frame};
+use crate::status::CatchUp;
 use crate::wire::{self, Answer, Code, Frames};
 
 /// Requests to be sent together, and where their answers go.
@@ -53,17 +54,22 @@ pub(crate) async fn keep(
     let mut session = Session::new();
     let mut pause = PAUSES[0];
     let mut rounds = 0_usize;
+    let several = config.servers.len() > 1;
+    let mut choosy = several;
     loop {
         let mut last = None;
+        let mut passed_over = false;
         for server in &config.servers {
             let connected = tokio::select! {
-                connected = connect(&config, server, &mut session) => connected,
+                connected = connect(&config, server, &mut session, choosy) => connected,
                 () = refuse(&mut asks) => return,
             };
             match connected {
-                Ok(connection) => {
+                Ok(None) => passed_over = true,
+                Ok(Some(connection)) => {
                     pause = PAUSES[0];
                     (rounds, last) = (0, None);
+                    (choosy, passed_over) = (several, false);
                     state.send_replace(State::Connected);
                     let mut line = Line::new(connection, config.timeout, session.next);
                     let end = line.serve(&mut asks, &mut session).await;
@@ -84,6 +90,12 @@ pub(crate) async fn keep(
                 }
             }
         }
+        if passed_over {
+            // There is no other.
+            choosy = false;
+            continue;
+        }
+        choosy = several;
         if let Some(error) = last {
             rounds += 1;
             state.send_replace(State::Unreachable(error));
@@ -127,6 +139,10 @@ struct Line {
 
 /// Asked, and to be answered.
 struct Waiting {
+    /// Whether the server has yet to catch up: the next answer is to that.
+    behind: bool,
+    /// Why it did not.
+    stale: Option<Code>,
     count: usize,
     /// Whether it is one request of several writes, whose answer has the errors within.
     multi: bool,
@@ -219,6 +235,15 @@ impl Line {
             return;
         }
         self.sends();
+        let catch_up = match ask.frames.is_fresh() {
+            true => self.connection.catch_up.frames(),
+            false => None,
+        };
+        let behind = catch_up.is_some();
+        if let Some(frames) = catch_up {
+            self.output
+                .extend_from_slice(&frames.numbered(&mut session.next));
+        }
         let (count, multi) = (ask.frames.count(), ask.frames.is_multi());
         let frames = ask.frames.numbered(&mut session.next);
         match self.output.is_empty() && frames.len() > COPIED {
@@ -226,6 +251,8 @@ impl Line {
             false => self.output.extend_from_slice(&frames),
         }
         self.waiting.push_back(Waiting {
+            behind,
+            stale: None,
             count,
             multi,
             answers: Vec::with_capacity(count),
@@ -237,7 +264,7 @@ impl Line {
     /// Hands on the answers that are there; `None`: the connection is of no more use.
     fn answer(&mut self, session: &mut Session) -> Option<()> {
         while let Some(frame) = frame(&mut self.connection.input).ok()? {
-            let answer = Answer::new(frame).ok()?;
+            let mut answer = Answer::new(frame).ok()?;
             match answer.number {
                 wire::xid::PING => {
                     self.pinged = false;
@@ -250,11 +277,13 @@ impl Line {
             session.saw(answer.zxid);
             // One is there, since its number was the next.
             let waiting = self.waiting.front_mut()?;
+            let multi = match waiting.behind {
+                true => self.connection.catch_up == CatchUp::Write,
+                false => waiting.multi,
+            };
             let failed = match &answer.result {
                 Err(code) => Some(*code),
-                Ok(body) if waiting.multi => {
-                    wire::failed_write(body.clone()).ok()?.map(|(_, code)| code)
-                }
+                Ok(body) if multi => wire::failed_write(body.clone()).ok()?.map(|(_, code)| code),
                 Ok(_) => None,
             };
             if failed == Some(Code::SESSION_EXPIRED) {
@@ -268,7 +297,12 @@ impl Line {
             if let Err(Code::AUTH_FAILED | Code::AUTH_WANTED) = answer.result {
                 // The server closes the connection now, and answers nothing more.
                 waiting.answers.resize(waiting.count, answer);
+            } else if waiting.behind {
+                waiting.behind = false;
+                // A check that is not allowed has had its turn, too.
+                waiting.stale = failed.filter(|code| *code != Code::NO_AUTH);
             } else {
+                answer.result = waiting.stale.map_or(answer.result, Err);
                 waiting.answers.push(answer);
             }
             if waiting.answers.len() == waiting.count {

@@ -1,6 +1,7 @@
 //! The beginning of a connection: the session, and who it is.
 
 use std::io;
+use std::mem::replace;
 use std::net::SocketAddr;
 
 use bytes::{Bytes, BytesMut};
@@ -12,6 +13,7 @@ use tokio::time::{Duration, Instant, timeout};
 use crate::ZooKeeperConfig;
 use crate::config::Server;
 use crate::error::{no_connection, refused};
+use crate::status::{CatchUp, Status};
 use crate::wire::{self, Answer, Connected, Garbled};
 
 /// What the servers know us by. A new connection goes on with the session of the one before, so that what
@@ -28,6 +30,9 @@ pub(crate) struct Session {
     /// Since when there is no connection, and how long the servers keep the session then.
     lost: Instant,
     kept: Duration,
+    /// Whether a server was told to go on with it and has not answered. It may do so at any time later, and
+    /// then what a connection before still carries to that server would be done.
+    doubtful: bool,
 }
 
 /// What a session without a password has for one; the server makes one of the same length.
@@ -42,6 +47,7 @@ impl Session {
             next: 1,
             lost: Instant::now(),
             kept: Duration::ZERO,
+            doubtful: false,
         }
     }
 
@@ -57,7 +63,7 @@ impl Session {
 
     /// Makes the next connection begin another session.
     pub(crate) fn forget(&mut self) {
-        (self.id, self.password) = (0, NO_PASSWORD);
+        (self.id, self.password, self.doubtful) = (0, NO_PASSWORD, false);
     }
 
     /// A server closes the connection at once. It may be one that has lost what it had, or was given an older
@@ -77,22 +83,28 @@ pub(crate) struct Connection {
     pub(crate) input: BytesMut,
     /// How long the server keeps a session of which it hears nothing.
     pub(crate) session_timeout: Duration,
+    /// What is to be sent ahead of what is read.
+    pub(crate) catch_up: CatchUp,
 }
 
-/// Connects to a server, which may have several addresses: a name may stand for all of an ensemble.
+/// Connects to a server, which may have several addresses: a name may stand for all of an ensemble. `None`: it is
+/// choosy, and reads there would cost a write, of which they may be free elsewhere.
 pub(crate) async fn connect(
     config: &ZooKeeperConfig,
     server: &Server,
     session: &mut Session,
-) -> Result<Connection> {
+    choosy: bool,
+) -> Result<Option<Connection>> {
     let host = (server.host.as_str(), server.port);
     let mut failure = Failure::Unknown(None);
+    let mut passed_over = false;
     match timeout(config.connect_timeout, lookup_host(host)).await {
         Ok(Ok(found)) => {
             let mut addresses: Vec<_> = found.collect();
             fastrand::shuffle(&mut addresses);
             for address in addresses {
-                match reach(config, address, session).await {
+                match reach(config, address, session, choosy).await {
+                    Ok(None) => passed_over = true,
                     Ok(connection) => return Ok(connection),
                     Err(error) => failure = error,
                 }
@@ -101,7 +113,10 @@ pub(crate) async fn connect(
         Ok(Err(error)) => failure = Failure::Unknown(Some(error)),
         Err(_) => {}
     }
-    Err(failure.into_error(server))
+    match passed_over {
+        true => Ok(None),
+        false => Err(failure.into_error(server)),
+    }
 }
 
 /// Connects to one address.
@@ -109,13 +124,25 @@ async fn reach(
     config: &ZooKeeperConfig,
     address: SocketAddr,
     session: &mut Session,
-) -> Result<Connection, Failure> {
-    let begun = timeout(config.connect_timeout, begin(config, address, session)).await;
+    choosy: bool,
+) -> Result<Option<Connection>, Failure> {
+    if choosy {
+        let asked = timeout(config.connect_timeout, Status::ask(address)).await;
+        let status = asked.map_err(|_| Failure::Silent)?;
+        let status = status.map_err(Failure::Unreachable)?;
+        if CatchUp::of(status.as_ref(), true) == CatchUp::Write {
+            return Ok(None);
+        }
+    }
+    let mut begun = timeout(config.connect_timeout, begin(config, address, session)).await;
+    if let Ok(Err(Failure::Ended)) = begun {
+        begun = timeout(config.connect_timeout, begin(config, address, session)).await;
+    }
     let result = begun.unwrap_or(Err(Failure::Silent));
     if let Err(Failure::Closed(_)) = result {
         session.refused();
     }
-    result
+    result.map(Some)
 }
 
 /// Why there is no connection.
@@ -125,7 +152,7 @@ enum Failure {
     Silent,
     Garbled,
     Closed(Option<io::Error>),
-    Expired,
+    Ended,
     Refused(Error),
 }
 
@@ -152,7 +179,7 @@ impl Failure {
                 "it closes the connection: it has no quorum, or too many connections from here, or wants TLS",
                 source,
             ),
-            Self::Expired => ("the session has expired", None),
+            Self::Ended => ("the session has ended", None),
             Self::Refused(error) => return error,
         };
         let error = no_connection(server, why);
@@ -174,6 +201,7 @@ async fn begin(
     // Requests that follow each other closely are not to wait for each other.
     stream.set_nodelay(true)?;
     let milliseconds = i32::try_from(config.session_timeout.as_millis()).unwrap_or(i32::MAX);
+    let was_doubtful = replace(&mut session.doubtful, session.id != 0);
     let hello = wire::connect(session.zxid, milliseconds, session.id, &session.password);
     stream.write_all(&hello).await?;
     if let Some((user, password)) = &config.credentials {
@@ -184,8 +212,14 @@ async fn begin(
     let connected = Connected::read(read(&mut stream, &mut input).await?)?;
     let Ok(session_timeout @ 1..) = u64::try_from(connected.timeout) else {
         session.forget();
-        return Err(Failure::Expired);
+        return Err(Failure::Ended);
     };
+    if was_doubtful {
+        end(&mut stream, &mut input).await?;
+        session.forget();
+        return Err(Failure::Ended);
+    }
+    session.doubtful = false;
     session.id = connected.session;
     session.password = Bytes::copy_from_slice(&connected.password);
     session.kept = Duration::from_millis(session_timeout);
@@ -198,11 +232,27 @@ async fn begin(
             .result
             .map_err(|code| Failure::Refused(refused(code)))?;
     }
+    // Not before: a server that begins or ceases to lead ends all its connections, so that what it says now
+    // holds as long as this one does.
+    let status = Status::ask(address).await.ok().flatten();
     Ok(Connection {
+        catch_up: CatchUp::of(status.as_ref(), config.servers.len() > 1),
         stream,
         input,
         session_timeout: session.kept,
     })
+}
+
+/// Ends the session: nothing is done for it from then on, whatever is still on its way to any server.
+async fn end(stream: &mut TcpStream, input: &mut BytesMut) -> Result<(), Failure> {
+    stream.write_all(&wire::close()).await?;
+    loop {
+        let answer = Answer::new(read(stream, input).await?)?;
+        // That to the credentials comes before.
+        if answer.number != wire::xid::AUTH {
+            return answer.result.map(drop).map_err(|_| Failure::Closed(None));
+        }
+    }
 }
 
 /// Reads one frame.

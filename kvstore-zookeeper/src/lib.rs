@@ -12,6 +12,7 @@ mod place;
 mod provider;
 mod read;
 mod server;
+mod status;
 mod url;
 mod walk;
 mod wire;

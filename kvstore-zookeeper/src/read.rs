@@ -1,4 +1,4 @@
-//! Reads: each after a `sync`, so that what any client wrote before is seen.
+//! Reads of what any client wrote before.
 
 use std::time::Duration;
 
@@ -124,9 +124,8 @@ const ANSWER: usize = 1 << 24;
 
 impl Call<'_> {
     pub(crate) async fn node(&self, place: &Place) -> Result<Option<Node>> {
-        let frames = || Frames::new().sync().get(place.node());
-        let [synced, found] = exactly(self.ask(Effect::None, frames).await?)?;
-        done(synced)?;
+        let frames = || Frames::fresh().get(place.node());
+        let [found] = exactly(self.ask(Effect::None, frames).await?)?;
         Ok(got(found)?.filter(Node::is_live))
     }
 
@@ -140,12 +139,8 @@ impl Call<'_> {
     /// Looks at a node before it is written under a condition.
     pub(crate) async fn see(&self, place: &Place) -> Result<Seen> {
         // The bucket first: a node that is deleted in between is of a later epoch.
-        let frames = || {
-            let frames = Frames::new().sync().exists(place.bucket());
-            frames.get(place.node())
-        };
-        let [synced, bucket, found] = exactly(self.ask(Effect::None, frames).await?)?;
-        done(synced)?;
+        let frames = || Frames::fresh().exists(place.bucket()).get(place.node());
+        let [bucket, found] = exactly(self.ask(Effect::None, frames).await?)?;
         Ok(Seen {
             epoch: epoch(bucket)?,
             node: got(found)?,

@@ -1,15 +1,13 @@
 //! What the credentials let us do, and what the server says of itself.
 
 use kvstore_core::{Error, ErrorKind, Result, ServerInfo};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 use tokio::time::{timeout, timeout_at};
 
 use crate::client::{Call, Effect};
-use crate::config::Server;
 use crate::data::Data;
 use crate::error::refused;
 use crate::read::{done, exactly, is_there};
+use crate::status::Status;
 use crate::wire::{self, ANY, Code, Frames, Write};
 use crate::{Acl, Rights};
 
@@ -26,14 +24,9 @@ pub(crate) async fn check(call: &Call<'_>) -> Result<()> {
         .chain([place.bucket()])
         .collect();
     loop {
-        let frames = || {
-            let frames = Frames::new().sync();
-            folders
-                .iter()
-                .fold(frames, |frames, path| frames.exists(path))
-        };
-        let mut answers = call.ask(Effect::None, frames).await?.into_iter();
-        answers.next().map(done).transpose()?;
+        let exists = |frames: Frames, path: &&str| frames.exists(path);
+        let frames = || folders.iter().fold(Frames::fresh(), exists);
+        let answers = call.ask(Effect::None, frames).await?;
         let mut steps = Vec::new();
         let (data, acl) = (&Data::EMPTY, &client.acl[..]);
         for (path, answer) in folders.iter().zip(answers) {
@@ -106,26 +99,21 @@ pub(crate) async fn check(call: &Call<'_>) -> Result<()> {
 /// Asks what the server is, and for what may bite.
 pub(crate) async fn ping(call: &Call<'_>) -> Result<ServerInfo> {
     let client = call.client;
-    let frames = || Frames::new().sync().exists(client.root.path());
-    let [synced, _] = exactly(call.ask(Effect::None, frames).await?)?;
-    done(synced)?;
-    let mut said = String::new();
+    let frames = || Frames::fresh().exists(client.root.path());
+    let [found] = exactly(call.ask(Effect::None, frames).await?)?;
+    is_there(&found)?;
+    let mut status = None;
     for server in &client.config.servers {
         // So that others are asked after one that does not answer.
-        let asking = timeout(client.config.connect_timeout, srvr(server));
-        if let Ok(Ok(Some(answer))) = timeout_at(call.deadline, asking).await {
-            said = answer;
+        let asking = Status::ask((server.host.as_str(), server.port));
+        let asking = timeout(client.config.connect_timeout, asking);
+        if let Ok(Ok(Ok(answer @ Some(_)))) = timeout_at(call.deadline, asking).await {
+            status = answer;
             break;
         }
     }
-    let field = |name: &str| {
-        let mut lines = said.lines();
-        lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
-    };
     let mut info = ServerInfo::new("zookeeper");
-    info.version = field("Zookeeper version")
-        .and_then(|text| text.split(['-', ',']).next())
-        .map(str::to_owned);
+    info.version = status.as_ref().and_then(Status::version).map(str::to_owned);
     if client.config.is_remote() {
         info = info.with_warning("no TLS: values and the password cross the network in the clear");
     }
@@ -135,19 +123,18 @@ pub(crate) async fn ping(call: &Call<'_>) -> Result<ServerInfo> {
             "whoever reaches the server can change what is stored: nodes are created with an open ACL",
         );
     }
-    if field("Mode") == Some("standalone") {
-        info = info
-            .with_warning("the server is alone, and no ensemble: while it is down there is none");
-    }
-    Ok(info)
-}
-
-/// What a server says to the one word that all answer unless they are told not to.
-async fn srvr(server: &Server) -> Option<String> {
-    let address = (server.host.as_str(), server.port);
-    let mut stream = TcpStream::connect(address).await.ok()?;
-    stream.write_all(b"srvr").await.ok()?;
-    let mut answer = String::new();
-    let read = stream.take(4096).read_to_string(&mut answer).await;
-    read.is_ok().then_some(answer)
+    let warning = match status.as_ref().and_then(Status::mode) {
+        Some("standalone") => {
+            "the server is alone, and no ensemble: while it is down there is none"
+        }
+        Some(_) if client.config.servers.len() > 1 => return Ok(info),
+        Some(_) => {
+            "each read costs a write, since one name may stand for any server of the ensemble; name all servers"
+        }
+        None => {
+            "each read costs a write, since servers do not tell whether they lead; allow `srvr` by their \
+             `4lw.commands.whitelist`"
+        }
+    };
+    Ok(info.with_warning(warning))
 }

@@ -13,7 +13,7 @@ use crate::client::{Call, Client, Effect};
 use crate::data::Data;
 use crate::error::refused;
 use crate::place::Place;
-use crate::read::{Node, done, epoch, exactly, got_all};
+use crate::read::{Node, epoch, exactly, got_all};
 use crate::wire::{self, ANY, Code, Frames, Write};
 
 /// How many nodes are read at once at most: a value may have a megabyte.
@@ -76,9 +76,8 @@ impl Walk {
 impl Call<'_> {
     /// The names of a node's children; none when it is missing.
     async fn names(&self, path: &str) -> Result<Vec<String>> {
-        let frames = || Frames::new().sync().children(path);
-        let [synced, found] = exactly(self.ask(Effect::None, frames).await?)?;
-        done(synced)?;
+        let frames = || Frames::fresh().children(path);
+        let [found] = exactly(self.ask(Effect::None, frames).await?)?;
         match found.result {
             Ok(body) => Ok(wire::names(body)?),
             Err(Code::NO_NODE) => Ok(Vec::new()),
@@ -95,12 +94,8 @@ impl Call<'_> {
             return Ok((None, Vec::new()));
         };
         let paths: Vec<_> = keys.iter().map(|(_, place)| place.node()).collect();
-        let frames = || {
-            let frames = Frames::new().sync().exists(first.bucket());
-            self.get_all(frames, &paths)
-        };
+        let frames = || self.get_all(Frames::fresh().exists(first.bucket()), &paths);
         let mut answers = self.ask(Effect::None, frames).await?.into_iter();
-        answers.next().map(done).transpose()?;
         let epoch = answers.next().map_or(Ok(None), epoch)?;
         Ok((epoch, got_all(answers, keys.len())?))
     }

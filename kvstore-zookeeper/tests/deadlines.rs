@@ -41,7 +41,7 @@ async fn each_part_of_a_batch_has_a_deadline_of_its_own() {
     }
     // Each is a part.
     let value = "x".repeat(600_000);
-    proxy.delay(Duration::from_millis(500));
+    proxy.delay(Duration::from_millis(350));
     proxy.cut_after_request();
     let items = keys.iter().map(|key| (key, &value));
     let set = ends("set_many", texts.set_many(items, SetOptions::new())).await;

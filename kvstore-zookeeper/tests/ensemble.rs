@@ -2,6 +2,8 @@
 //! wrote another reads on another server.
 
 use std::collections::HashSet;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -9,12 +11,12 @@ use std::time::Duration;
 use kvstore_core::{Condition, KeyValueStore, SetOptions};
 use kvstore_testsuite::servers::ZooKeeperEnsemble;
 use kvstore_testsuite::unique_root;
-use kvstore_zookeeper::ZooKeeperProvider;
+use kvstore_zookeeper::{ZooKeeperConfig, ZooKeeperProvider};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 mod common;
-use common::{all, ends, gone, one, recovers, texts};
+use common::{all, certain, ends, gone, one, recovers, texts};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_leader_is_killed_under_load() {
@@ -127,14 +129,18 @@ async fn without_a_quorum_there_are_errors_and_with_one_it_goes_on() {
     recovers("set", || store.set("there", "v")).await;
 }
 
-/// A follower is behind now and then; who reads there sees what was written all the same.
+/// A follower is behind now and then, and so is the leader; who reads there sees what was written all the same.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_written_on_one_server_is_read_on_another() {
     let ensemble = ZooKeeperEnsemble::start();
     let root = format!("/{}", unique_root());
+    // What waits for a busy machine is no matter here.
+    let patient = Duration::from_secs(30);
     let mut stores: Vec<KeyValueStore<String>> = Vec::new();
+    let mut readers = Vec::new();
     for server in 0..3 {
-        stores.push(texts(one(&ensemble, server, &root)).await);
+        stores.push(texts(certain(&ensemble, server, &root).timeout(patient)).await);
+        readers.push(texts(one(&ensemble, server, &root).timeout(patient)).await);
     }
     // Under load, so that they are behind more often.
     let done = Arc::new(AtomicBool::new(false));
@@ -150,7 +156,11 @@ async fn what_was_written_on_one_server_is_read_on_another() {
         });
     }
     for n in 0..300 {
-        let (writer, reader) = (&stores[n % 3], &stores[(n + 1 + n % 2) % 3]);
+        let (writer, at) = (&stores[n % 3], (n + 1 + n % 2) % 3);
+        let reader = match n % 5 {
+            0 => &readers[at],
+            _ => &stores[at],
+        };
         let value = n.to_string();
         writer.set("key", &value).await.unwrap();
         let found = match n % 4 {
@@ -175,6 +185,37 @@ async fn what_was_written_on_one_server_is_read_on_another() {
     load.join_all().await;
 }
 
+/// What is read from a leader costs a write, so it has no client that may be elsewhere.
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_leave_the_leader_alone() {
+    let ensemble = ZooKeeperEnsemble::start();
+    let root = format!("/{}", unique_root());
+    let mut stores = Vec::new();
+    for _ in 0..12 {
+        stores.push(texts(all(&ensemble, &root)).await);
+    }
+    let connections = |server| {
+        let mut stream = TcpStream::connect(ensemble.address(server)).unwrap();
+        stream.write_all(b"srvr").unwrap();
+        let mut said = String::new();
+        stream.read_to_string(&mut said).unwrap();
+        let mut lines = said.lines();
+        let number = lines.find_map(|line| line.strip_prefix("Connections: "));
+        number.unwrap().parse::<usize>().unwrap()
+    };
+    let leader = ensemble.leader();
+    let warns = async |config: ZooKeeperConfig| {
+        let info = texts(config).await.ping().await.unwrap();
+        info.warnings.iter().any(|text| text.contains("name all"))
+    };
+    assert!(!warns(all(&ensemble, &root)).await);
+    assert!(warns(one(&ensemble, 0, &root)).await);
+    // Each with the one that asks.
+    assert_eq!(connections(leader), 1);
+    let others = connections((leader + 1) % 3) + connections((leader + 2) % 3);
+    assert_eq!(others, 12 + 2);
+}
+
 /// A follower that has not heard yet of what it is asked for.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_is_behind_catches_up_before_it_answers() {
@@ -183,7 +224,7 @@ async fn a_server_that_is_behind_catches_up_before_it_answers() {
     let leader = ensemble.leader();
     let behind = (leader + 1) % 3;
     let writer = texts(one(&ensemble, leader, &root)).await;
-    let reader = texts(one(&ensemble, behind, &root)).await;
+    let reader = texts(certain(&ensemble, behind, &root)).await;
     writer.set("key", "old").await.unwrap();
     for round in 0..12 {
         reader.get("key").await.unwrap();

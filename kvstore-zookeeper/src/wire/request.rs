@@ -13,6 +13,7 @@ pub(crate) struct Frames {
     count: usize,
     longest: usize,
     multi: bool,
+    fresh: bool,
 }
 
 impl Frames {
@@ -21,6 +22,14 @@ impl Frames {
             // Enough for most reads.
             bytes: BytesMut::with_capacity(128),
             ..Self::default()
+        }
+    }
+
+    /// What is asked for here is answered with all that was written before, by any client on any server.
+    pub(crate) fn fresh() -> Self {
+        Self {
+            fresh: true,
+            ..Self::new()
         }
     }
 
@@ -38,7 +47,11 @@ impl Frames {
         self.multi
     }
 
-    /// Makes the local server catch up with the leader before it answers what follows.
+    pub(crate) fn is_fresh(&self) -> bool {
+        self.fresh
+    }
+
+    /// Makes a follower catch up with the leader before it answers what follows.
     pub(crate) fn sync(self) -> Self {
         // Any path does; it need not be there.
         self.frame(op::SYNC, |body| put_text(body, "/"))

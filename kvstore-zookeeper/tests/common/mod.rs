@@ -88,10 +88,15 @@ pub fn all(ensemble: &ZooKeeperEnsemble, root: &str) -> ZooKeeperConfig {
     ensemble.url(root).parse().unwrap()
 }
 
-/// A client of one server alone.
+/// A client of one server alone, which may be any of the ensemble for all that the client knows.
 pub fn one(ensemble: &ZooKeeperEnsemble, server: usize, root: &str) -> ZooKeeperConfig {
     let address = ensemble.address(server);
     ZooKeeperConfig::new(address.ip().to_string(), address.port()).root(root)
+}
+
+/// A client of one server alone, by two names: where there are several, each is taken to be that of one server.
+pub fn certain(ensemble: &ZooKeeperEnsemble, server: usize, root: &str) -> ZooKeeperConfig {
+    one(ensemble, server, root).server("localhost", ensemble.address(server).port())
 }
 
 /// A store of texts, for a configuration that works, however short its deadline is and busy the machine.
