@@ -1,13 +1,13 @@
 //! The ZooKeeper provider against `zookeeper-client`, each over one connection.
 //!
-//! A read is a `sync` and a read, which are sent together: without the `sync` it may miss what another client
-//! wrote. Values are raw on both sides.
+//! At one server a read sees what another client wrote. In an ensemble the driver's read is a `sync` and a read, which
+//! are sent together, and at the leader it may miss something all the same. Values are raw on both sides.
 
 use std::sync::Arc;
 
 use kvstore_core::{KeyValueStore, Registry, SetOptions};
-use kvstore_testsuite::servers::ZooKeeper;
-use kvstore_zookeeper::ZooKeeperProvider;
+use kvstore_testsuite::servers::{ZooKeeper, ZooKeeperEnsemble};
+use kvstore_zookeeper::{ZooKeeperConfig, ZooKeeperProvider};
 use zookeeper_client::{Acls, Client, CreateMode};
 
 use crate::measure::{BATCH, Bench, KEYS, SIZES, calls};
@@ -58,10 +58,7 @@ pub(crate) fn run(bench: &Bench) {
                 (
                     1,
                     calls!([driver, paths] i => {
-                        let path = &paths[i % KEYS];
-                        let (synced, found) = (driver.sync(path), driver.get_data(path));
-                        synced.await.expect(FAILED);
-                        found.await.expect(FAILED)
+                        driver.get_data(&paths[i % KEYS]).await.expect(FAILED)
                     }),
                 ),
                 (
@@ -98,6 +95,52 @@ pub(crate) fn run(bench: &Bench) {
         block.block_on(driver.delete(path, None)).expect(FAILED);
     }
     block.block_on(store.close()).expect(FAILED);
+    ensemble(bench);
+}
+
+/// What it costs that reads at one server see what was written at another.
+fn ensemble(bench: &Bench) {
+    let ensemble = ZooKeeperEnsemble::start();
+    let block = &bench.runtime;
+    let leader = ensemble.leader();
+    let value = "v".repeat(256);
+    let options = CreateMode::Persistent.with_acls(Acls::anyone_all());
+    bench.table(
+        "ZooKeeper, three servers, against `sync` and a read of `zookeeper-client`",
+        "zookeeper-client",
+        "kvstore",
+    );
+    for (at, server) in [("a follower", (leader + 1) % 3), ("the leader", leader)] {
+        let address = ensemble.address(server);
+        let config = ZooKeeperConfig::new("127.0.0.1", address.port())
+            .server("localhost", address.port())
+            .root(format!("/{}", kvstore_testsuite::unique_root()));
+        let connected = block.block_on(ZooKeeperProvider::connect(config));
+        let store = KeyValueStore::text(connected.expect(FAILED));
+        block.block_on(store.set("key", &value)).expect(FAILED);
+        let driver = block.block_on(Client::connect(&address.to_string()));
+        let driver = driver.expect(FAILED);
+        let path = format!("/{}", kvstore_testsuite::unique_root());
+        let created = block.block_on(driver.create(&path, value.as_bytes(), &options));
+        created.expect(FAILED);
+        bench.row(
+            &format!("`get`, 256 bytes, at {at}"),
+            1,
+            (
+                1,
+                calls!([driver, path] _i => {
+                    let (synced, found) = (driver.sync(&path), driver.get_data(&path));
+                    synced.await.expect(FAILED);
+                    found.await.expect(FAILED)
+                }),
+            ),
+            (
+                1,
+                calls!([store] _i => store.get("key").await.expect(FAILED)),
+            ),
+        );
+        block.block_on(store.close()).expect(FAILED);
+    }
 }
 
 fn batches(
@@ -120,14 +163,11 @@ fn batches(
         (
             BATCH,
             calls!([driver, paths] i => {
-                let synced = driver.sync("/");
                 let mut reader = driver.new_multi_reader();
                 for path in &paths[batch(i)] {
                     reader.add_get_data(path).expect(FAILED);
                 }
-                let found = reader.commit();
-                synced.await.expect(FAILED);
-                found.await.expect(FAILED)
+                reader.commit().await.expect(FAILED)
             }),
         ),
         (
