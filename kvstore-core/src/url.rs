@@ -1,28 +1,35 @@
-//! What the URLs of all providers have in common, for providers: which characters they have, and their parameters.
+//! What the URLs of all providers have in common, for providers: their parts, and their parameters.
 //!
-//! A parameter is not understood or is there twice: an error names it, and never shows a value.
+//! What is not understood is an error that names the part, and never shows a value.
 //!
 //! ```
 //! use std::time::Duration;
 //! use kvstore_core::{Result, url};
 //!
-//! struct Config { timeout: Duration, max_pending: usize }
+//! struct Config { servers: Vec<(String, u16)>, timeout: Duration, max_pending: usize }
 //!
 //! # fn main() -> Result<()> {
-//! let mut config = Config { timeout: Duration::from_secs(5), max_pending: 10_000 };
-//! for parameter in url::parameters("timeout=1500ms&max_pending=7")? {
+//! let url = url::Url::parse("fruit://one.example,[::1]:7001?timeout=1500ms&max_pending=7")?;
+//! if url.scheme() != "fruit" {
+//!     return Err(url.is_none_of(&["fruit"]));
+//! }
+//! let servers = url.servers(7000)?;
+//! let mut config = Config { servers, timeout: Duration::from_secs(5), max_pending: 10_000 };
+//! for parameter in url.parameters()? {
 //!     match parameter.name() {
 //!         "timeout" => config.timeout = parameter.duration()?,
 //!         "max_pending" => config.max_pending = parameter.number()?,
 //!         _ => return Err(parameter.unknown("timeout, max_pending")),
 //!     }
 //! }
+//! assert_eq!(config.servers, [("one.example".to_owned(), 7000), ("::1".to_owned(), 7001)]);
 //! assert_eq!((config.timeout.as_millis(), config.max_pending), (1500, 7));
 //! # Ok(()) }
 //! ```
 
 use std::borrow::Cow;
 use std::fmt;
+use std::net::Ipv6Addr;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -45,6 +52,159 @@ pub fn check(url: &str) -> Result<()> {
         )),
         false => Ok(()),
     }
+}
+
+/// A URL of one server or several: `scheme://[user[:password]@]host[:port][,host[:port]…][/path][?parameters]`.
+///
+/// Parsers of web addresses know one host. `Debug` prints the scheme and the hosts alone.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Url<'a> {
+    scheme: String,
+    login: Option<&'a str>,
+    hosts: &'a str,
+    path: &'a str,
+    query: &'a str,
+}
+
+impl<'a> Url<'a> {
+    /// Finds the parts, and decodes none of them.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidConfig`] as [`check`], where there is no `://` or a `#`, and for a `/` or `@` more than
+    /// there can be, as a password has that was not percent-encoded.
+    pub fn parse(url: &'a str) -> Result<Self> {
+        check(url)?;
+        if url.contains('#') {
+            return Err(invalid(
+                "the URL has a fragment, which means nothing here; a `#` is written %23",
+            ));
+        }
+        let (scheme, rest) = url
+            .split_once("://")
+            .ok_or_else(|| invalid("the URL has no `://` after its scheme"))?;
+        let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
+        let (place, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        let (login, hosts) = match place.rsplit_once('@') {
+            Some((login, hosts)) => (Some(login), hosts),
+            None => (None, place),
+        };
+        if path.contains('@') || login.is_some_and(|login| login.contains('@')) {
+            return Err(invalid(
+                "the URL has a `/` or `@` too many; in passwords, `/`, `?`, `#`, `@`, `:` and `%` are percent-encoded",
+            ));
+        }
+        Ok(Self {
+            scheme: scheme.to_ascii_lowercase(),
+            login,
+            hosts,
+            path,
+            query,
+        })
+    }
+
+    /// The scheme, in lower case.
+    pub fn scheme(&self) -> &str {
+        &self.scheme
+    }
+
+    /// The error that the scheme is none of these.
+    pub fn is_none_of(&self, schemes: &[&str]) -> Error {
+        let schemes = schemes.join(", ");
+        invalid(format!("the URL's scheme is none of {schemes}"))
+    }
+
+    /// The user, and the password if there is one, decoded.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidConfig`] for a second `:`, and as [`decode`].
+    pub fn login(&self) -> Result<Option<(String, Option<String>)>> {
+        let Some(login) = self.login else {
+            return Ok(None);
+        };
+        let (user, password) = match login.split_once(':') {
+            Some((user, password)) => (user, Some(password)),
+            None => (login, None),
+        };
+        if password.is_some_and(|password| password.contains(':')) {
+            return Err(invalid(
+                "the password of the URL has a `:`, which is written %3A",
+            ));
+        }
+        let user = decode("the user name", user)?;
+        let password = password.map(|password| decode("the password", password));
+        Ok(Some((user, password.transpose()?)))
+    }
+
+    /// What stands where the hosts are.
+    pub fn hosts(&self) -> &'a str {
+        self.hosts
+    }
+
+    /// The hosts, IPv6 addresses without their brackets, each with its port or, where it has none, this one. There
+    /// is one at least.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidConfig`] for what is no host or no port.
+    pub fn servers(&self, port: u16) -> Result<Vec<(String, u16)>> {
+        let servers = self.hosts.split(',').map(|text| server(text, port));
+        servers.collect()
+    }
+
+    /// What stands after the hosts: a `/` and more, or nothing.
+    pub fn path(&self) -> &'a str {
+        self.path
+    }
+
+    /// The parameters.
+    ///
+    /// # Errors
+    /// As [`parameters`].
+    pub fn parameters(&self) -> Result<Vec<Parameter<'a>>> {
+        parameters(self.query)
+    }
+}
+
+impl fmt::Debug for Url<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Url")
+            .field("scheme", &self.scheme)
+            .field("hosts", &self.hosts)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A host, in brackets when it is an IPv6 address, and its port.
+fn server(text: &str, usual: u16) -> Result<(String, u16)> {
+    let (host, port) = match text.strip_prefix('[') {
+        Some(text) => {
+            let (host, rest) = text
+                .split_once(']')
+                .filter(|(host, _)| host.parse::<Ipv6Addr>().is_ok())
+                .ok_or_else(|| invalid("a host of the URL in brackets is no IPv6 address"))?;
+            let port = (!rest.is_empty()).then(|| rest.strip_prefix(':').unwrap_or_default());
+            (host, port)
+        }
+        None => match text.split_once(':') {
+            Some((host, port)) => (host, Some(port)),
+            None => (text, None),
+        },
+    };
+    if host.is_empty() {
+        return Err(invalid("the URL has no host, or an empty one"));
+    }
+    let of_hosts = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_' | ':');
+    if !host.chars().all(of_hosts) {
+        return Err(invalid("a host of the URL has characters that no host has"));
+    }
+    let port = match port {
+        None => usual,
+        Some(port) => number(port).filter(|port| *port != 0).ok_or_else(|| {
+            invalid(
+                "a port of the URL is not a number from 1 to 65535; an IPv6 address is in brackets",
+            )
+        })?,
+    };
+    Ok((host.to_owned(), port))
 }
 
 /// Percent-decodes a part of a URL; `what` names it in errors, as `the password`.
@@ -200,102 +360,4 @@ fn invalid(message: impl Into<Cow<'static, str>>) -> Error {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn one(query: &str) -> Parameter<'_> {
-        parameters(query).unwrap().pop().unwrap()
-    }
-
-    #[track_caller]
-    fn refused<T>(result: Result<T>) -> String {
-        let error = result.err().expect("it is refused");
-        assert_eq!(error.kind(), ErrorKind::InvalidConfig);
-        error.to_string()
-    }
-
-    #[test]
-    fn parameters_come_in_order_and_decoded() {
-        let all = parameters("&b=%C3%BC%25&a&&c=x=y+z&").unwrap();
-        let all: Vec<_> = all.iter().map(|one| (one.name(), one.value())).collect();
-        assert_eq!(all, [("b", "ü%"), ("a", ""), ("c", "x=y+z")]);
-        assert!(parameters("").unwrap().is_empty());
-    }
-
-    #[test]
-    fn times_are_numbers_with_a_unit() {
-        for (text, expected) in [
-            ("0s", 0),
-            ("1500ms", 1500),
-            ("2m", 120_000),
-            ("1h", 3_600_000),
-        ] {
-            let query = format!("timeout={text}");
-            let parsed = one(&query).duration().unwrap();
-            assert_eq!(parsed, Duration::from_millis(expected), "{text}");
-        }
-        let too_long = format!("{}m", u64::MAX / 60 + 1);
-        for text in ["", "5", "s", "+5s", "5 s", "1.5s", "5d", "-1s", &too_long] {
-            let query = format!("timeout={text}");
-            let message = refused(one(&query).duration());
-            assert!(
-                message.contains("`timeout` is not a number followed by"),
-                "{message}"
-            );
-        }
-    }
-
-    #[test]
-    fn numbers_are_digits() {
-        assert_eq!(one("n=255").number::<u8>().unwrap(), 255);
-        for text in ["", "256", "+1", "-1", "1_0", "0x1"] {
-            let query = format!("n={text}");
-            assert!(refused(one(&query).number::<u8>()).contains("`n` is not a number"));
-        }
-    }
-
-    #[test]
-    fn flags_are_words_and_files_are_named() {
-        assert!(one("x=true").flag().unwrap());
-        assert!(!one("x=false").flag().unwrap());
-        assert!(refused(one("x=yes").flag()).contains("`true` or `false`"));
-        assert_eq!(one("ca=/a%20b").file().unwrap(), PathBuf::from("/a b"));
-        assert!(refused(one("ca=").file()).contains("`ca` is not the path of a file"));
-    }
-
-    #[test]
-    fn what_is_wrong_is_named_and_no_value_is_shown() {
-        for (query, named) in [
-            ("=secret", "a parameter without a name"),
-            ("a=secret&a=secret", "the parameter `a` twice"),
-            ("Secret=1&Secret=1", "with a strange name twice"),
-            ("a=%secret", "a parameter of the URL has a `%`"),
-            ("a=secret%2", "a parameter of the URL has a `%`"),
-            ("a=secret%+1", "a parameter of the URL has a `%`"),
-            ("a=secret%FF", "not UTF-8"),
-        ] {
-            let message = refused(parameters(query));
-            assert!(message.contains(named), "{message}");
-            assert!(!message.to_lowercase().contains("secret"), "{message}");
-        }
-        for (query, named) in [
-            ("tiemout=secret", "`tiemout`, which is none of timeout"),
-            ("Secret=secret", "with a strange name"),
-        ] {
-            let parameter = one(query);
-            let message = refused::<()>(Err(parameter.unknown("timeout")));
-            assert!(message.contains(named), "{message}");
-            for shown in [message, format!("{parameter:?}")] {
-                assert!(!shown.to_lowercase().contains("secret"), "{shown}");
-            }
-        }
-    }
-
-    #[test]
-    fn spaces_and_controls_are_refused() {
-        for text in ["a b", "a\n", "\ta", "a\u{a0}b", "a\0"] {
-            refused(check(text));
-        }
-        check("redis://h/%20?ü=1").unwrap();
-    }
-}
+mod tests;

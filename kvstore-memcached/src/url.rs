@@ -1,8 +1,6 @@
 //! Memcached URLs. What is not understood is an error, and no error shows a value.
 
-use std::net::Ipv6Addr;
-
-use kvstore_core::url::{Parameter, check, decode, number, parameters};
+use kvstore_core::url::{Parameter, Url};
 use kvstore_core::{Error, ErrorKind, Result};
 
 use crate::config::{MemcachedConfig, PORT};
@@ -11,91 +9,34 @@ use crate::config::{MemcachedConfig, PORT};
 pub(crate) const SCHEMES: &[&str] = &["memcached", "memcacheds"];
 
 pub(crate) fn parse(url: &str) -> Result<MemcachedConfig> {
-    check(url)?;
-    if url.contains('#') {
-        return Err(invalid(
-            "the URL has a fragment, which means nothing here; a `#` is written %23",
-        ));
-    }
-    let (scheme, rest) = url
-        .split_once("://")
-        .ok_or_else(|| invalid("the URL has no `://` after its scheme"))?;
-    let tls = match scheme.to_ascii_lowercase().as_str() {
+    let url = Url::parse(url)?;
+    let tls = match url.scheme() {
         "memcached" => false,
         "memcacheds" => true,
-        _ => {
-            let message = format!("the URL's scheme is none of {}", SCHEMES.join(", "));
-            return Err(invalid(message));
-        }
+        _ => return Err(url.is_none_of(SCHEMES)),
     };
-    let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
-    let place = place.strip_suffix('/').unwrap_or(place);
-    if place.contains('/') {
+    if !matches!(url.path(), "" | "/") {
         return Err(invalid(
             "the URL has a path, which means nothing here; a `/` in a password is written %2F",
         ));
     }
-    let (login, hosts) = match place.rsplit_once('@') {
-        Some((login, hosts)) => (Some(login), hosts),
-        None => (None, place),
-    };
-    let mut config = servers(hosts)?;
+    let mut servers = url.servers(PORT)?.into_iter();
+    let (host, port) = servers.next().unwrap_or_default();
+    let config = MemcachedConfig::new(host, port);
+    let mut config = servers.fold(config, |config, (host, port)| config.server(host, port));
     if tls {
         config = config.tls();
     }
-    if let Some(login) = login {
-        let (user, password) = login
-            .split_once(':')
-            .ok_or_else(|| invalid("the URL has a user name without a password"))?;
-        if password.contains(':') || login.contains('@') {
-            return Err(invalid(
-                "the URL's login has a `:` or `@` too many; in passwords they are written %3A and %40",
-            ));
-        }
-        config = config.credentials(
-            decode("the user name", user)?,
-            decode("the password", password)?,
-        );
+    if let Some((user, password)) = url.login()? {
+        let password =
+            password.ok_or_else(|| invalid("the URL has a user name without a password"))?;
+        config = config.credentials(user, password);
     }
-    for parameter in parameters(query)? {
+    for parameter in url.parameters()? {
         set(&mut config, &parameter)?;
     }
     config.check()?;
     Ok(config)
-}
-
-/// The hosts, separated by commas.
-fn servers(hosts: &str) -> Result<MemcachedConfig> {
-    let mut config: Option<MemcachedConfig> = None;
-    for server in hosts.split(',') {
-        let (host, port) = host_and_port(server)
-            .ok_or_else(|| invalid("the URL has a server that is not `host` or `host:port`"))?;
-        config = Some(match config {
-            None => MemcachedConfig::new(host, port),
-            Some(config) => config.server(host, port),
-        });
-    }
-    config.ok_or_else(|| invalid("the URL has no host"))
-}
-
-fn host_and_port(server: &str) -> Option<(&str, u16)> {
-    let (host, port) = match server.strip_prefix('[') {
-        Some(address) => {
-            let (address, rest) = address.split_once(']')?;
-            address.parse::<Ipv6Addr>().ok()?;
-            let port = match rest {
-                "" => None,
-                _ => Some(rest.strip_prefix(':')?),
-            };
-            (address, port)
-        }
-        None => match server.split_once(':') {
-            Some((host, port)) => (host, Some(port)),
-            None => (server, None),
-        },
-    };
-    let port = port.map_or(Some(PORT), number)?;
-    Some((host, port))
 }
 
 fn set(config: &mut MemcachedConfig, parameter: &Parameter<'_>) -> Result<()> {
@@ -192,23 +133,23 @@ mod tests {
             ("memcached://:11211", "host"),
             ("memcached://user:secret@", "host"),
             ("memcached://user:sec ret@h", "space"),
-            ("memcached://user:sec/ret@h", "path"),
-            ("memcached://user:sec:ret@h", "login"),
-            ("memcached://us@er:secret@h", "login"),
+            ("memcached://user:sec/ret@h", "`/` or `@`"),
+            ("memcached://user:sec:ret@h", "%3A"),
+            ("memcached://us@er:secret@h", "`/` or `@`"),
             ("memcached://h/0\n", "control"),
             ("memcached://h/secret", "path"),
             ("memcached://h//", "path"),
             ("memcached://h#secret", "fragment"),
             ("memcached://h%20st", "host"),
-            ("memcached://h:99999", "`host:port`"),
-            ("memcached://h:+1", "`host:port`"),
-            ("memcached://h:", "`host:port`"),
-            ("memcached://h:0", "port 0"),
+            ("memcached://h:99999", "port"),
+            ("memcached://h:+1", "port"),
+            ("memcached://h:", "port"),
+            ("memcached://h:0", "port"),
             ("memcached://h,", "host"),
             ("memcached://h,h:11211", "twice"),
-            ("memcached://::1", "`host:port`"),
-            ("memcached://[::1", "`host:port`"),
-            ("memcached://[secret]", "host"),
+            ("memcached://::1", "no host"),
+            ("memcached://[::1", "brackets"),
+            ("memcached://[secret]", "brackets"),
             ("memcached://secret@h", "user name without a password"),
             ("memcached://:secret@h", "the user and the password"),
             ("memcached://user:@h", "the user and the password"),

@@ -1,7 +1,7 @@
 //! MongoDB URLs. What is not understood is an error, and no error shows a value.
 
 use kvstore_core::Result;
-use kvstore_core::url::{check, decode, parameters};
+use kvstore_core::url::{Url, decode};
 
 use crate::MongoDbConfig;
 use crate::options::{invalid, show};
@@ -10,50 +10,25 @@ use crate::options::{invalid, show};
 pub(crate) const SCHEMES: &[&str] = &["mongodb", "mongodb+srv"];
 
 pub(crate) fn parse(url: &str) -> Result<MongoDbConfig> {
-    check(url)?;
-    if url.contains('#') {
-        return Err(invalid("the URL has a `#`, which is written %23"));
-    }
-    let (scheme, rest) = url
-        .split_once("://")
-        .ok_or_else(|| invalid("the URL has no `://` after its scheme"))?;
-    let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
-    let (place, database) = rest.split_once('/').unwrap_or((rest, ""));
-    let (login, hosts) = match place.rsplit_once('@') {
-        Some((login, hosts)) => (Some(login), hosts),
-        None => (None, place),
-    };
-    if database.contains(['/', '@']) || login.is_some_and(|login| login.contains('@')) {
+    let url = Url::parse(url)?;
+    let database = url.path().strip_prefix('/').unwrap_or_default();
+    if database.contains('/') {
         return Err(invalid(
-            "the URL has a `/` or `@` too many; in passwords, `/`, `?`, `#`, `@`, `:` and `%` are percent-encoded",
+            "the URL has a `/` too many; in passwords and in the database it is written %2F",
         ));
     }
     let database = decode("the database", database)?;
-    let scheme = scheme.to_ascii_lowercase();
-    let mut config = match scheme.as_str() {
+    let hosts = url.hosts();
+    let mut config = match url.scheme() {
         "mongodb" => MongoDbConfig::new(hosts, &*database),
         "mongodb+srv" => MongoDbConfig::srv(hosts, &*database),
-        _ => {
-            return Err(invalid(format!(
-                "the URL's scheme is none of {}",
-                SCHEMES.join(", ")
-            )));
-        }
+        _ => return Err(url.is_none_of(SCHEMES)),
     };
-    if let Some(login) = login {
-        let (user, password) = login.split_once(':').unwrap_or((login, ""));
-        if password.contains(':') {
-            return Err(invalid(
-                "the password of the URL has a `:`, which is written %3A",
-            ));
-        }
-        config = config.credentials(
-            decode("the user name", user)?,
-            decode("the password", password)?,
-        );
+    if let Some((user, password)) = url.login()? {
+        config = config.credentials(user, password.unwrap_or_default());
     }
     let mut seen = Vec::new();
-    for parameter in parameters(query)? {
+    for parameter in url.parameters()? {
         // As MongoDB has it, in any case of letters.
         let name = parameter.name().to_ascii_lowercase();
         if seen.contains(&name) {

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::path::PathBuf;
 
-use kvstore_core::url::{Parameter, check, decode, number, parameters};
+use kvstore_core::url::{Parameter, Url, decode, number};
 use kvstore_core::{Error, ErrorKind, Result};
 
 use crate::address::{Address, Servers};
@@ -35,40 +35,23 @@ pub(crate) const SCHEMES: &[&str] = &[
 const SENTINEL_PORT: u16 = 26379;
 
 pub(crate) fn parse(url: &str) -> Result<RedisConfig> {
-    check(url)?;
-    if url.contains('#') {
-        return Err(invalid("the URL has a `#`, which is written %23"));
-    }
-    let (scheme, rest) = url
-        .split_once("://")
-        .ok_or_else(|| invalid("the URL has no `://` after its scheme"))?;
-    let scheme = scheme.to_ascii_lowercase();
-    let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
-    let (place, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-    let (login, hosts) = match place.rsplit_once('@') {
-        Some((login, hosts)) => (Some(login), hosts),
-        None => (None, place),
-    };
-    if path.contains('@') || login.is_some_and(|login| login.contains('@')) {
-        return Err(invalid(
-            "the URL has a `/` or `@` too many; in passwords, `/`, `?`, `#`, `@`, `:` and `%` are percent-encoded",
-        ));
-    }
-    let mut config = match &scheme[..] {
+    let url = Url::parse(url)?;
+    let scheme = url.scheme();
+    let mut config = match scheme {
         "redis" | "valkey" | "rediss" | "valkeys" => {
-            let (host, port) = one(hosts, PORT)?;
+            let (host, port) = one(&url, PORT)?;
             RedisConfig::at(Servers::One(Address::Tcp(host, port)))
         }
-        "redis+unix" | "valkey+unix" => unix(hosts, path)?,
+        "redis+unix" | "valkey+unix" => unix(url.hosts(), url.path())?,
         "redis-cluster" | "rediss-cluster" | "valkey-cluster" | "valkeys-cluster" => {
-            RedisConfig::cluster(several(hosts, PORT)?)
+            RedisConfig::cluster(url.servers(PORT)?)
         }
         "redis-sentinel" | "rediss-sentinel" | "valkey-sentinel" | "valkeys-sentinel" => {
-            RedisConfig::sentinel("", several(hosts, SENTINEL_PORT)?)
+            RedisConfig::sentinel("", url.servers(SENTINEL_PORT)?)
         }
         #[cfg(feature = "rest")]
         "upstash+https" | "upstash+http" => {
-            let (host, port) = one(hosts, if scheme == "upstash+https" { 443 } else { 80 })?;
+            let (host, port) = one(&url, if scheme == "upstash+https" { 443 } else { 80 })?;
             RedisConfig::at(Servers::Rest(host, port))
         }
         #[cfg(not(feature = "rest"))]
@@ -77,26 +60,22 @@ pub(crate) fn parse(url: &str) -> Result<RedisConfig> {
                 "the REST API of Upstash goes with the feature `rest` of kvstore-redis, which is off",
             ));
         }
-        _ => {
-            let message = format!("the URL's scheme is none of {}", SCHEMES.join(", "));
-            return Err(invalid(message));
-        }
+        _ => return Err(url.is_none_of(SCHEMES)),
     };
     config.tls = matches!(
         scheme.split('-').next(),
         Some("rediss" | "valkeys" | "upstash+https")
     );
     let is_unix = matches!(config.servers, Servers::One(Address::Unix(_)));
-    if let Some(text) = path
-        .strip_prefix('/')
-        .filter(|text| !is_unix && !text.is_empty())
-    {
+    let path = url.path().strip_prefix('/');
+    if let Some(text) = path.filter(|text| !is_unix && !text.is_empty()) {
         config.database = database("the URL's path, after the slash,", text)?;
     }
-    if let Some(login) = login {
-        read_login(&mut config, login)?;
+    if let Some((user, password)) = url.login()? {
+        config.username = Some(user).filter(|user| !user.is_empty());
+        config.password = password;
     }
-    for parameter in parameters(query)? {
+    for parameter in url.parameters()? {
         set(&mut config, &parameter)?;
     }
     config.check()?;
@@ -104,44 +83,13 @@ pub(crate) fn parse(url: &str) -> Result<RedisConfig> {
 }
 
 /// The one host and its port.
-fn one(hosts: &str, port: u16) -> Result<(String, u16)> {
-    if hosts.contains(',') {
-        return Err(invalid(
+fn one(url: &Url<'_>, port: u16) -> Result<(String, u16)> {
+    let [server] = <[_; 1]>::try_from(url.servers(port)?).map_err(|_| {
+        invalid(
             "the URL has several hosts, which are for `redis-cluster://` and `redis-sentinel://`",
-        ));
-    }
-    server(hosts, port)
-}
-
-fn several(hosts: &str, port: u16) -> Result<Vec<(String, u16)>> {
-    hosts.split(',').map(|host| server(host, port)).collect()
-}
-
-/// A host, in brackets when it is an IPv6 address, and its port.
-fn server(text: &str, usual: u16) -> Result<(String, u16)> {
-    let (host, port) = match text.strip_prefix('[').map(|text| text.split_once(']')) {
-        Some(None) => return Err(invalid("a host of the URL has a `[` without a `]`")),
-        Some(Some((host, ""))) => (host, None),
-        Some(Some((host, rest))) => (host, Some(rest.strip_prefix(':').unwrap_or_default())),
-        None => match text.split_once(':') {
-            Some((host, port)) => (host, Some(port)),
-            None => (text, None),
-        },
-    };
-    if host.is_empty() {
-        return Err(invalid("the URL has no host, or an empty one"));
-    }
-    let of_hosts = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_' | ':');
-    if !host.chars().all(of_hosts) {
-        return Err(invalid("a host of the URL has characters that no host has"));
-    }
-    let port = match port {
-        None => usual,
-        Some(port) => number(port)
-            .filter(|port| *port != 0)
-            .ok_or_else(|| invalid("a port of the URL is not a number from 1 to 65535"))?,
-    };
-    Ok((host.to_owned(), port))
+        )
+    })?;
+    Ok(server)
 }
 
 fn unix(host: &str, path: &str) -> Result<RedisConfig> {
@@ -155,25 +103,6 @@ fn unix(host: &str, path: &str) -> Result<RedisConfig> {
         return Err(invalid("the URL does not name the file of the Unix socket"));
     }
     Ok(RedisConfig::unix(PathBuf::from(path)))
-}
-
-fn read_login(config: &mut RedisConfig, login: &str) -> Result<()> {
-    let (user, password) = match login.split_once(':') {
-        Some((user, password)) => (user, Some(password)),
-        None => (login, None),
-    };
-    if password.is_some_and(|password| password.contains(':')) {
-        return Err(invalid(
-            "the password of the URL has a `:`, which is written %3A",
-        ));
-    }
-    if !user.is_empty() {
-        config.username = Some(decode("the user name", user)?);
-    }
-    if let Some(password) = password {
-        config.password = Some(decode("the password", password)?);
-    }
-    Ok(())
 }
 
 fn set(config: &mut RedisConfig, parameter: &Parameter<'_>) -> Result<()> {
