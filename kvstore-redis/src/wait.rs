@@ -17,7 +17,7 @@ impl Call<'_> {
             return None;
         }
         let left = self.deadline.saturating_duration_since(Instant::now());
-        let left = left - (left / 4).min(Duration::from_millis(100));
+        let left = left - (left / 4).min(Duration::from_millis(500));
         let wait = Command::other("WAIT").word(replicas.to_string());
         // Zero would be for ever.
         Some(wait.word(left.as_millis().max(1).to_string()))

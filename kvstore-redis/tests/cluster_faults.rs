@@ -229,7 +229,7 @@ async fn waiting_wants_a_right_and_replicas_which_connecting_finds() {
     let user = ["ACL", "SETUSER", "someone", "on", ">secret", "~*"].into_iter();
     server.command(&user.chain(rights).collect::<Vec<_>>());
     let config: RedisConfig = server.url().parse().unwrap();
-    let config = config.timeout(Duration::from_millis(500)).wait_replicas(1);
+    let config = config.timeout(Duration::from_secs(2)).wait_replicas(1);
     let config = config.username("someone").password("secret");
     not_connected(config.clone(), ErrorKind::PermissionDenied, "allow +wait").await;
     server.command(&["ACL", "SETUSER", "someone", "+wait"]);
