@@ -55,6 +55,7 @@ pub(crate) async fn keep(
     let mut pause = PAUSES[0];
     let mut rounds = 0_usize;
     let several = config.servers.len() > 1;
+    // Whether servers where reads cost a write are left to others.
     let mut choosy = several;
     loop {
         let mut last = None;

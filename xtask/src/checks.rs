@@ -1,7 +1,8 @@
 //! Every check of the workspace, in the order of what fails soonest.
 
+use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::{fs, process};
+use std::{env, fs, process};
 
 use crate::report::{Report, run};
 use crate::servers;
@@ -80,10 +81,15 @@ pub(crate) fn run_all() -> Result<(), String> {
         Ok(())
     })?;
     report.step("Dependencies of the core", core_crates)?;
-    report.step(
-        "Packages",
-        || run(cargo().args(package(&workspace.members))),
-    )?;
+    report.step("Packages", || {
+        let home = env::var_os("CARGO_HOME").map(PathBuf::from);
+        let home = home.or_else(|| Some(env::home_dir()?.join(".cargo")));
+        forget_packages(
+            &home.ok_or("there is no home directory")?,
+            &workspace.members,
+        )?;
+        run(cargo().args(package(&workspace.members)))
+    })?;
 
     let used = fs::read_to_string(&used).map_err(|e| format!("{}: {e}", used.display()))?;
     println!("{}", report.summary(&installed, &used));
@@ -97,6 +103,39 @@ fn clippy(args: &[&str]) -> Command {
         .args(args)
         .args(["--", "-D", "warnings"]);
     command
+}
+
+/// Removes the packages that cargo unpacked here before. It knows them by name and version alone, and would build the
+/// new ones with those.
+fn forget_packages(cargo_home: &Path, members: &[Member]) -> Result<(), String> {
+    let Ok(registries) = fs::read_dir(cargo_home.join("registry/src")) else {
+        return Ok(());
+    };
+    for registry in registries.flatten() {
+        // The one that cargo makes of a workspace is a folder, and has no host's name before its hash.
+        if !registry.file_name().to_string_lossy().starts_with('-') {
+            continue;
+        }
+        for package in fs::read_dir(registry.path())
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
+            let name = package.file_name();
+            let name = name.to_string_lossy();
+            let is_version = |rest: &str| rest.starts_with(|first: char| first.is_ascii_digit());
+            let is_ours = members.iter().any(|member| {
+                let rest = name.strip_prefix(&*member.name);
+                rest.and_then(|rest| rest.strip_prefix('-'))
+                    .is_some_and(is_version)
+            });
+            if is_ours {
+                let path = package.path();
+                fs::remove_dir_all(&path).map_err(|e| format!("{}: {e}", path.display()))?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// For each crate that is published, what to check it with alone: no feature, and each of its own.
@@ -202,5 +241,22 @@ mod tests {
             3
         );
         assert_eq!(crates(""), 0);
+    }
+
+    #[test]
+    fn packages_of_ours_are_forgotten_and_no_others() {
+        let home = env::temp_dir().join(format!("kvstore-xtask-{}", process::id()));
+        let package = |path: &str| home.join("registry/src").join(path);
+        let [ours, longer] = ["-0c1d/a-0.1.0", "-0c1d/a-b-0.1.0"].map(package);
+        let elsewhere = package("index.example-0c1d/a-0.1.0");
+        for path in [&ours, &longer, &elsewhere] {
+            fs::create_dir_all(path).unwrap();
+        }
+        let forgotten = forget_packages(&home, &members());
+        let left = [&ours, &longer, &elsewhere].map(|path| path.is_dir());
+        fs::remove_dir_all(&home).unwrap();
+        forgotten.unwrap();
+        assert_eq!(left, [false, true, true]);
+        forget_packages(&home, &members()).unwrap();
     }
 }
