@@ -88,7 +88,15 @@ pub(crate) fn run_all() -> Result<(), String> {
             &home.ok_or("there is no home directory")?,
             &workspace.members,
         )?;
-        run(cargo().args(package(&workspace.members)))
+        // Nor what was built of them.
+        let target = workspace.target.join("packages");
+        if target.exists() {
+            fs::remove_dir_all(&target).map_err(|e| format!("{}: {e}", target.display()))?;
+        }
+        run(cargo()
+            .args(package(&workspace.members))
+            .arg("--target-dir")
+            .arg(target))
     })?;
 
     let used = fs::read_to_string(&used).map_err(|e| format!("{}: {e}", used.display()))?;
