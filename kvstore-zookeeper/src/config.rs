@@ -99,7 +99,9 @@ impl ZooKeeperConfig {
         .server(host, port)
     }
 
-    /// Adds another server of the same ensemble. Any of them serves; one that fails is left for another.
+    /// Adds another server of the same ensemble, by a name of its own. Any of them serves; one that fails is left for
+    /// another. Where one alone is named and it is one of an ensemble, each read costs a write, since the name may be
+    /// that of the leader the next time.
     #[must_use]
     pub fn server(mut self, host: impl Into<String>, port: u16) -> Self {
         let host = host.into();
